@@ -1,0 +1,103 @@
+"""What the hub holds of one tenant while it settles a group, and what comes in and goes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from replication import rows
+from replication.mutation import Mutation
+from replication.record import Record, unknown
+from replication.verdict import Malformed, MutationVerdict
+from replication.versions import Dot
+
+if TYPE_CHECKING:
+    from replication import scope
+    from replication.catalog import Catalog
+    from replication.rows import Key
+
+PRIORITIES: Final = ("assignment", "job", "reference", "bulk")
+"""Classes of travel, most urgent first; a commit travels in the most urgent of its collections."""
+
+SEQUENTIAL: Final = frozenset({"device", "hub"})
+"""The kinds of replica whose own earlier writes count as seen."""
+
+Problem = Literal["replica_forked", "fenced", "state_moved", "rev_ahead", "idempotency_key_reused"]
+
+
+class Replica(msgspec.Struct):
+    """A writer with its own counter. `served` is the highest seq it was told in verdicts."""
+
+    rid: int
+    kind: str
+    applied: int = 0
+    served: int = 0
+    fenced: bool = False
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A verdict given before: the hash it was given for, and the verdict itself."""
+
+    hash: bytes
+    verdict: MutationVerdict | msgspec.Raw
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """The state of a cell that a person was shown and acts upon."""
+
+    cell: str
+    dot: Dot
+    siblings: frozenset[Dot] = frozenset()
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """One push of one replica. Devices number their mutations, the hub numbers all others.
+
+    `authorities` names, by collection and cell, where the class is another than `authority`.
+    `served` comes from the sealed cursor; `persons` may be named by `by`. `shown` makes the
+    answer depend on the state that a person was shown; `ends` is the conflict a write settles
+    (True) or undoes (False).
+    """
+
+    rid: int
+    person: str
+    authority: str
+    authorities: dict[str, dict[str, str]] = {}
+    mutations: tuple[Mutation | Malformed, ...]
+    numbered: bool = True
+    served: int = 0
+    persons: frozenset[str] = frozenset()
+    idempotency: str | None = None
+    request_hash: bytes = b""
+    want_fields: bool = False
+    shown: Shown | None = None
+    rev_shown: int | None = None
+    ends: tuple[str, bool] | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the submitter is told. With a `problem` nothing was judged."""
+
+    applied: int
+    verdicts: tuple[MutationVerdict | msgspec.Raw, ...] = ()
+    expected: int | None = None
+    problem: Problem | None = None
+
+
+class State(msgspec.Struct, kw_only=True):
+    """All of one tenant that a group touches; `judge` moves it forward."""
+
+    seq: int
+    hub_rid: int
+    catalog: Catalog
+    replicas: dict[int, Replica]
+    records: dict[Key, Record]
+    memberships: scope.Memberships
+    ledger: dict[Dot, Settled] = {}
+    remembered: dict[str, rows.Remembered] = {}
+    effects: rows.Effects = msgspec.field(default_factory=rows.Effects)
+
+    def record(self, key: Key) -> Record:
+        """Return the record, or the one of which nothing is known."""
+        return self.records.get(key) or unknown(*key)

@@ -1,0 +1,1 @@
+"""PostgreSQL: the pool, the tables, the named statements and the migrations."""

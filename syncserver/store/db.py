@@ -1,0 +1,159 @@
+"""Connections: two pools on one database, and transactions that name their tenants.
+
+The committers have a pool of their own, so that a burst of pulls never keeps a push waiting for a
+connection. Every transaction says which tenants it is for; row-level security hides the rest, and
+a transaction that forgot to say so sees nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from syncserver.store import statements
+from syncserver.store.errors import WallMissing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from asyncpg.pool import PoolConnectionProxy
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+    Observer = Callable[[asyncpg.connection.LoggedQuery], None]
+
+COMMITTERS: Final = 2
+READERS: Final = 6
+QUERIES: Final = 4
+CONNECT_SECONDS: Final = 10
+STATEMENT_SECONDS: Final = 30
+LOCK_SECONDS: Final = 10
+
+# jit: no statement here runs long enough to earn it. plan_cache_mode: every statement takes arrays
+# or a key and is best served by the one plan made without looking at them. The timeouts bound what
+# a lost peer can hold: a dead committer's lock falls with its idle transaction.
+SESSION: Final = {
+    "application_name": "fieldsync",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS}s",
+}
+
+WALL: Final = statements.of("wall")
+_NAME_TENANTS: Final = text("SELECT set_config('fieldsync.tenants', :tenants, true)")
+
+TRANSIENT: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""Failures that say nothing about what was asked for: the same may succeed in a moment."""
+
+
+class Database:
+    """The database as the server uses it. Made by `open`, ended by `close`."""
+
+    def __init__(self, committers: asyncpg.Pool, readers: asyncpg.Pool, engine: AsyncEngine) -> None:
+        self._committers = committers
+        self._readers = readers
+        self._engine = engine
+
+    @asynccontextmanager
+    async def committing(self) -> AsyncIterator[Connection]:
+        """Lend a connection to a committer."""
+        async with self._committers.acquire(timeout=CONNECT_SECONDS) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self, *tenants: int, snapshot: bool = False) -> AsyncIterator[Connection]:
+        """Open a transaction for these tenants; as a `snapshot` it only reads, and one moment."""
+        isolation = "repeatable_read" if snapshot else "read_committed"
+        async with (
+            self._readers.acquire(timeout=CONNECT_SECONDS) as connection,
+            connection.transaction(isolation=isolation, readonly=snapshot),
+        ):
+            await connection.execute(WALL["name_tenants"], ",".join(map(str, tenants)))
+            yield connection
+
+    @asynccontextmanager
+    async def queries(self, tenant_id: int) -> AsyncIterator[AsyncConnection]:
+        """Open a read-only SQLAlchemy connection for queries of the office."""
+        async with self._engine.connect() as connection:
+            await connection.execution_options(postgresql_readonly=True)
+            await connection.execute(_NAME_TENANTS, {"tenants": str(tenant_id)})
+            yield connection
+            await connection.rollback()
+
+    async def epoch(self) -> int:
+        """Return which history of the database this is."""
+        async with self._readers.acquire(timeout=CONNECT_SECONDS) as connection:
+            return int(await connection.fetchval(WALL["epoch"]))
+
+    async def close(self) -> None:
+        """Give all connections back; what still runs is waited for."""
+        await asyncio.gather(self._committers.close(), self._readers.close(), self._engine.dispose())
+
+
+async def connect(database_url: str, *, observe: Observer | None = None) -> Database:
+    """Open the pools. `observe` is called with each statement that asyncpg has run."""
+    settings = {**SESSION, **await _role(database_url)}
+
+    async def prepare(connection: asyncpg.Connection) -> None:
+        if observe is not None:
+            connection.add_query_logger(observe)
+
+    async def pool(size: int) -> asyncpg.Pool:
+        return await asyncpg.create_pool(
+            database_url,
+            min_size=1,
+            max_size=size,
+            command_timeout=STATEMENT_SECONDS + CONNECT_SECONDS,
+            timeout=CONNECT_SECONDS,
+            server_settings=settings,
+            init=prepare,
+            reset=_nothing_to_reset,
+        )
+
+    async def dial() -> asyncpg.Connection:
+        return await asyncpg.connect(database_url, timeout=CONNECT_SECONDS, server_settings=settings)
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=dial, pool_size=QUERIES, max_overflow=0)
+    return Database(await pool(COMMITTERS), await pool(READERS), engine)
+
+
+async def _role(database_url: str) -> dict[str, str]:
+    """Return the setting that puts row-level security over us, once it is seen to work."""
+    connection = await asyncpg.connect(database_url, timeout=CONNECT_SECONDS)
+    try:
+        me = await connection.fetchrow(WALL["who_am_i"])
+        assert me is not None, "whoever is connected has a role"
+        if me["has_app_role"]:
+            try:
+                await connection.execute(WALL["become_app"])
+            except asyncpg.InsufficientPrivilegeError:
+                pass
+            else:
+                return {"role": "fieldsync_app"}
+        if me["bypasses"]:
+            raise WallMissing("the database user bypasses row-level security; run the migrations as this user")
+        return {}
+    finally:
+        await connection.close()
+
+
+async def _nothing_to_reset(connection: asyncpg.Connection) -> None:
+    """Skip the round trip that would reset a connection: all that is set here is set locally."""

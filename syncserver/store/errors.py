@@ -1,0 +1,42 @@
+"""The failures of the store, as a family.
+
+StoreError
+├── WallMissing        the database user would not be bound by row-level security
+├── MigrationChanged   a migration that was applied reads differently now
+├── MigrationUnknown   the database was migrated by a newer release
+└── EnrolmentRefused   an enrolment code that is unknown, used up or too old
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class StoreError(Exception):
+    """Something about the store that the caller has to decide. `code` is in docs/errors.md."""
+
+    code: ClassVar[str] = "store_error"
+
+
+class WallMissing(StoreError):
+    """The database user bypasses row-level security and there is no role to step down to."""
+
+    code = "wall_missing"
+
+
+class MigrationChanged(StoreError):
+    """A migration that was applied has another content now."""
+
+    code = "migration_changed"
+
+
+class MigrationUnknown(StoreError):
+    """The database has a migration that this release does not know."""
+
+    code = "migration_unknown"
+
+
+class EnrolmentRefused(StoreError):
+    """The enrolment code is unknown, used up or too old."""
+
+    code = "enrolment_refused"
