@@ -124,16 +124,16 @@ def check_stages() -> list[Stage]:
 
 def test_stages(*, fast: bool, long: bool) -> list[Stage]:
     """Give the stages of a full run, or of its fast or long form."""
-    options = ("-n2", "--dist=worksteal", *FAST)
-    stages = [*static_stages(), pytest_stage("tests without services", *options, seconds_max=480)]
+    stages = list(static_stages())
+    stages += [pytest_stage("tests without services", "-n2", "--dist=worksteal", *FAST, seconds_max=480)]
     if fast:
         return stages
     ignored = [f"--ignore={folder}" for folder in FAST]
-    stages.append(pytest_stage("tests with services", "-n2", "--dist=loadfile", *ignored, "tests", seconds_max=900))
-    stages.append(system_postgres_stage())
+    stages += [pytest_stage("tests with services", "-n2", "--dist=loadfile", *ignored, "tests", seconds_max=900)]
+    stages += [system_postgres_stage()]
     if long:
-        options = ("-n2", "-m", "long", "--hypothesis-profile=long", "tests")
-        stages.append(pytest_stage("long tests", *options, seconds_max=BUDGET_LONG_SECONDS - BUDGET_SECONDS))
+        options = ("-m", "long", "--hypothesis-profile=long", "tests")
+        stages += [pytest_stage("long tests", "-n2", *options, seconds_max=BUDGET_LONG_SECONDS - BUDGET_SECONDS)]
     return stages
 
 
@@ -161,8 +161,9 @@ def tool(module: str) -> tuple[str, ...]:
 
 def has_system_postgres() -> bool:
     """Tell whether the operating system has a PostgreSQL server that is new enough."""
-    found = [shutil.which("postgres"), *Path("/usr/lib/postgresql").glob("*/bin/postgres")]
-    for program in filter(None, found):
+    on_path = shutil.which("postgres")
+    found = [Path(on_path)] if on_path else []
+    for program in [*found, *Path("/usr/lib/postgresql").glob("*/bin/postgres")]:
         version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
         number = re.search(r"\d+", version)
         if number and int(number[0]) >= POSTGRES_OLDEST:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class ImportFailed(Exception):  # noqa: N818  (named for the person who runs the import)
+class ImportFailed(Exception):
     """The import cannot begin or go on; the message says what to change."""
 
     code = "import_failed"

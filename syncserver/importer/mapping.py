@@ -96,8 +96,7 @@ def _check_column(name: str, column: Column, collection: Collection, catalog: Ca
     if column.authority is not None and column.authority not in cell.write:
         allowed = ", ".join(sorted(cell.write))
         raise BadMapping(
-            f"columns.{name}.authority: {column.authority!r} may not write {column.field}; "
-            f"allowed: {allowed}"
+            f"columns.{name}.authority: {column.authority!r} may not write {column.field}; allowed: {allowed}"
         )
     if column.decimal not in {".", ","}:
         raise BadMapping(f"columns.{name}.decimal: a point or a comma is needed")
@@ -105,9 +104,7 @@ def _check_column(name: str, column: Column, collection: Collection, catalog: Ca
         _check_reference(f"columns.{name}.reference", column, collection, catalog)
 
 
-def _check_reference(
-    place: str, column: Column, collection: Collection, catalog: Catalog
-) -> None:
+def _check_reference(place: str, column: Column, collection: Collection, catalog: Catalog) -> None:
     reference, field = column.reference, collection.fields[column.field]
     assert reference is not None
     if field.kind != "reference" or field.to != reference.collection:

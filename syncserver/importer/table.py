@@ -121,9 +121,7 @@ def _rows(lines: Iterator[list[str]]) -> Iterator[tuple[int, tuple[str, ...] | R
         begins = lines.line_num + 1  # type: ignore[attr-defined]
 
 
-def _draft(
-    row: dict[str, str], mapping: Mapping, catalog: Catalog
-) -> tuple[dict[str, Any], list[str]]:
+def _draft(row: dict[str, str], mapping: Mapping, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
     """Return field values by name (labels still as text), and what is wrong with the row."""
     fields = catalog.collections[mapping.collection].fields
     values: dict[str, Any] = dict(mapping.constants)
@@ -157,8 +155,10 @@ def _value(text: str, column: Column, field: Field, mapping: Mapping) -> Any:
 
 def _instant(text: str, column: Column, mapping: Mapping) -> str:
     """Return the instant; a time without offset is meant in the mapping's zone."""
-    read_as = datetime.strptime if column.format is not None else None
-    moment = read_as(text, column.format) if read_as else datetime.fromisoformat(text)
+    if column.format is not None:  # noqa: SIM108
+        moment = datetime.strptime(text, column.format)  # noqa: DTZ007
+    else:
+        moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=mapping.tzinfo())
     return moment.astimezone(UTC).isoformat()

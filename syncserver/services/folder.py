@@ -74,7 +74,6 @@ def prepare(state: Path, name: str) -> Folder:
     state.mkdir(parents=True, exist_ok=True)
     folder = Folder(path, account)
     _make(folder.path, account)
-    rotate(folder.log)
     return folder
 
 
@@ -95,7 +94,7 @@ def give_data(path: Path, account: Account | None) -> None:
 
 
 def rotate(log: Path) -> None:
-    """Keep one older log, so that a long life does not fill the disk. The copy is made by renaming."""
+    """Keep one older log, so that a long life does not fill the disk; before a start, when nobody writes."""
     with suppress(FileNotFoundError):
         if log.stat().st_size > LOG_BYTES_MAX:
             log.rename(log.with_suffix(".log.1"))

@@ -235,11 +235,10 @@ def test_delete_that_lost_brings_the_record_back() -> None:
     assert shown(copy) == {"title": "a"}
 
 
-@pytest.mark.parametrize("told", [CellVerdict(verdict="applied", seq=150)], ids=["without a value"])
-def test_delete_applied_stays(told: CellVerdict) -> None:
+def test_delete_applied_stays() -> None:
     """An applied delete takes the record away for good, also if an old put comes late."""
     copy, mutation = device.edit(held(100, title="a"), LAYOUT, Act(op="delete"), 1)
-    copy = settled(copy, mutation, "applied", **{ALIVE: told})
+    copy = settled(copy, mutation, "applied", **{ALIVE: CellVerdict(verdict="applied", seq=150)})
 
     copy = device.put(copy, LAYOUT, 120, {"title": "old"}, 120)
 

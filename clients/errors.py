@@ -1,0 +1,88 @@
+"""What can go wrong for a client, as one family.
+
+ClientError
+├── Unreachable         no usable answer after all attempts; try again later
+├── Refused             the server answered with a problem, and says which
+│   ├── NotAuthorised   the token is no longer good, and could not be renewed
+│   ├── Fenced          this device was revoked
+│   ├── ReplicaForked   another copy of this device used the same numbers
+│   └── EpochChanged    the server was restored; carries what it still knows
+├── Unintelligible      the answer is not of the protocol
+├── NotEnrolled         the device has no replica yet
+├── NotShown            an edit of a record that is not on the screen
+├── HistoryLost         the server forgot mutations which this device keeps no longer
+├── NoProgress          the server asks for the same mutations again and again
+└── StoreTooNew         the file was written by a later version of the device
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ClientError(Exception):
+    """The root of the family."""
+
+
+class Unreachable(ClientError):
+    """No usable answer after all attempts. Nothing is lost: what was to be sent is kept."""
+
+
+class Refused(ClientError):
+    """The server answered with a problem document."""
+
+    def __init__(self, status: int, code: str, detail: str, document: dict[str, Any]) -> None:
+        super().__init__(f"{status} {code}: {detail}")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.document = document
+
+
+class NotAuthorised(Refused):
+    """The token is no longer good, and could not be renewed: enrol again."""
+
+
+class Fenced(Refused):
+    """This device was revoked; its unsent work is kept until somebody decides about it."""
+
+
+class ReplicaForked(Refused):
+    """Another copy of this device used the same numbers for other work: enrol again.
+
+    The outbox is kept, and is numbered anew for the new replica.
+    """
+
+
+class EpochChanged(Refused):
+    """The server was restored from a backup."""
+
+
+class Unintelligible(ClientError):
+    """The answer is not of the protocol."""
+
+
+class NotEnrolled(ClientError):
+    """The device has no replica yet: enrol it first."""
+
+
+class NotShown(ClientError):
+    """An edit of a record that is not on the screen."""
+
+    def __init__(self, collection: str, record_id: str) -> None:
+        super().__init__(f"{collection} {record_id} is not on this device")
+
+
+class HistoryLost(ClientError):
+    """The server forgot mutations which this device, told that they were safe, keeps no longer."""
+
+
+class NoProgress(ClientError):
+    """The server asks for the same mutations again and again."""
+
+
+class StoreTooNew(ClientError):
+    """The file was written by a later version of the device."""
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(f"the file has version {found}; this program knows versions up to {known}")

@@ -1,0 +1,172 @@
+"""Typed requests over HTTP: timeouts, and patient repetition of what is safe to repeat.
+
+This is the one module of the clients that knows httpx. A request is repeated when the network
+fails or the server says that it cannot answer *now*; how long to wait is the server's word
+(`Retry-After`, `retry_after_ms`) or else grows from attempt to attempt, with jitter so that a
+fleet that lost its server does not return as one.
+"""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+import httpx
+import msgspec
+
+from clients import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+ATTEMPTS_MAX: Final = 6
+WAIT_FIRST_MS: Final = 250
+WAIT_MS_MAX: Final = 30_000
+TOLD_WAIT_MS_MAX: Final = 300_000
+CONNECT_SECONDS_MAX: Final = 5.0
+ANSWER_SECONDS_MAX: Final = 30.0
+
+TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses that say nothing about the request itself."""
+
+KINDS: Final[dict[str, type[errors.Refused]]] = {
+    "replica_forked": errors.ReplicaForked,
+    "epoch_changed": errors.EpochChanged,
+    "fenced": errors.Fenced,
+}
+"""Problem codes which a caller treats differently from other refusals."""
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request. Only what is `repeatable` is sent again after it may have arrived."""
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    body: msgspec.Struct | dict[str, Any] | None = None
+    query: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    token: str | None = None
+    repeatable: bool = True
+    wait_ms: int = 0
+    """How long the server was asked to hold the answer back."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """How to wait: the clock that `Retry-After` dates are compared with, sleep, and a number in [0, 1)."""
+
+    now_ms: Callable[[], int]
+    sleep: Callable[[float], Awaitable[None]]
+    jitter: Callable[[], float]
+    attempts_max: int = ATTEMPTS_MAX
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A successful answer."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    def decode(self, kind: type[T]) -> T:
+        """Return the body as a struct."""
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except msgspec.DecodeError as exc:
+            raise errors.Unintelligible(f"{kind.__name__}: {exc}") from exc
+
+
+class Transport:
+    """Requests to one server."""
+
+    def __init__(self, url: str, waiting: Waiting, client: httpx.AsyncClient | None = None) -> None:
+        """Speak to the server at `url`, through a client of the caller's if one is given."""
+        self._url = url.rstrip("/")
+        self._waiting = waiting
+        self._owned = client is None
+        self._client = client or httpx.AsyncClient()
+
+    async def close(self) -> None:
+        """Close the connections, unless the caller's client holds them."""
+        if self._owned:
+            await self._client.aclose()
+
+    async def pause(self, wait_ms: int) -> None:
+        """Wait as the server asked in a successful answer."""
+        if wait_ms > 0:
+            await self._waiting.sleep(min(wait_ms, TOLD_WAIT_MS_MAX) / 1000)
+
+    async def send(self, call: Call) -> Reply:
+        """Return the answer, or raise what the server or the network had against it."""
+        for attempt in range(self._waiting.attempts_max):
+            last = attempt + 1 == self._waiting.attempts_max
+            try:
+                response = await self._request(call)
+            except httpx.TransportError as exc:
+                if last or not (call.repeatable or isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout)):
+                    raise errors.Unreachable(f"{call.method} {call.path}: {exc!r}") from exc
+                told_ms = None
+            else:
+                if response.is_success:
+                    return Reply(response.status_code, response.content, dict(response.headers))
+                if last or not _transient(call, response.status_code):
+                    raise _problem(response)
+                told_ms = self._told_ms(response)
+            await self._waiting.sleep(self._wait_ms(attempt, told_ms) / 1000)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _request(self, call: Call) -> httpx.Response:
+        headers = {"accept": "application/json", **call.headers}
+        if call.token is not None:
+            headers["authorization"] = f"Bearer {call.token}"
+        content = None
+        if call.body is not None:
+            headers["content-type"] = "application/json"
+            content = msgspec.json.encode(call.body)
+        timeout = httpx.Timeout(ANSWER_SECONDS_MAX + call.wait_ms / 1000, connect=CONNECT_SECONDS_MAX)
+        return await self._client.request(
+            call.method, self._url + call.path, content=content, params=call.query, headers=headers, timeout=timeout
+        )
+
+    def _wait_ms(self, attempt: int, told_ms: float | None) -> float:
+        """Return the pause before the next attempt: never shorter than told, always spread out."""
+        grown = min(WAIT_FIRST_MS * 2**attempt, WAIT_MS_MAX)
+        if told_ms is None:
+            return grown * self._waiting.jitter()
+        return min(told_ms, TOLD_WAIT_MS_MAX) + WAIT_FIRST_MS * self._waiting.jitter()
+
+    def _told_ms(self, response: httpx.Response) -> float | None:
+        """Return how long the server asks to wait, if it says so."""
+        told = _document(response).get("retry_after_ms")
+        if isinstance(told, int) and told >= 0:
+            return told
+        header = response.headers.get("retry-after", "").strip()
+        if header.isdecimal():
+            return float(header) * 1000
+        try:
+            return max(parsedate_to_datetime(header).timestamp() * 1000 - self._waiting.now_ms(), 0)
+        except ValueError:
+            return None
+
+
+def _transient(call: Call, status: int) -> bool:
+    # 429 and 503 say that nothing was done; after the others something may have been.
+    return status in TRANSIENT and (call.repeatable or status in (429, 503))
+
+
+def _problem(response: httpx.Response) -> errors.ClientError:
+    document = _document(response)
+    code, detail = str(document.get("code", "")), str(document.get("detail", response.reason_phrase))
+    if response.status_code in TRANSIENT:
+        return errors.Unreachable(f"{response.status_code} {code or response.reason_phrase}: {detail}")
+    kind = errors.NotAuthorised if response.status_code == 401 else KINDS.get(code, errors.Refused)
+    return kind(response.status_code, code, detail, document)
+
+
+def _document(response: httpx.Response) -> dict[str, Any]:
+    """Return the problem document; a proxy in between may have answered with anything."""
+    try:
+        return msgspec.json.decode(response.content, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}

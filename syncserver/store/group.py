@@ -1,0 +1,161 @@
+"""One group of submissions against the database: lock, two reads, one write.
+
+Each is one statement, whatever the group holds. The lock comes first and alone: a read in the same
+statement would see the moment before the lock was got, and could miss what the holder wrote.
+What the reads give is a `State` for each tenant, which the hub moves forward; the write puts down
+all that it then holds.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from replication import hub
+from replication.memberships import Memberships
+from replication.rows import Remembered
+from replication.state import Replica, Settled, State, Submission
+from replication.versions import Dot
+from syncserver.store import changes, conflicts, memberships, records, statements
+from syncserver.store.catalogs import NO_VERSION, Catalogs
+from syncserver.store.columns import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from replication.catalog import Catalog
+    from replication.hub import Needs
+    from syncserver.store.db import Connection
+
+_SQL: Final = statements.of("group")
+_LOCKS: Final = 1718839411
+"""The first half of each tenant's advisory lock: tells our locks from those of others."""
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_N_MAX: Final = 2**63 - 1
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A submission on its way into a group. The mark is there if it does not number itself."""
+
+    tenant_id: int
+    submission: Submission
+    mark: str | None
+
+
+class Read(msgspec.Struct):
+    """What the reads gave: a State for each tenant, the numbers as they were, the marks found."""
+
+    states: dict[int, State] = {}
+    seqs: dict[int, int] = {}
+    counters: dict[tuple[int, int], tuple[int, int]] = {}
+    marks: set[str] = set()
+
+
+async def lock(connection: Connection, tenants: Iterable[int]) -> list[int]:
+    """Take the locks of these tenants; return those that were got, the first always among them."""
+    row = await connection.fetchrow(_SQL["lock"], sorted(tenants), _LOCKS)
+    assert row is not None, "an aggregate without groups gives one row"
+    return list(row["tenants"])
+
+
+async def read(connection: Connection, asked: Sequence[Asked], catalogs: Catalogs) -> Read:
+    """Load all that judging these submissions will look at."""
+    found = Read()
+    await _read_heads(connection, asked, catalogs, found)
+    await _read_records(connection, asked, found)
+    return found
+
+
+async def write(connection: Connection, found: Read, marks: Iterable[tuple[int, str]], *, prune: str, hint: str) -> None:
+    """Put down what the hub made of the group. `prune` is the oldest mark worth keeping."""
+    states = found.states
+    row = await connection.fetchrow(
+        _SQL["write"],
+        *columns(((tenant, found.seqs[tenant], state.seq) for tenant, state in states.items()), 3),
+        *columns(_heard(found), 4),
+        *records.columns_of(states),
+        *changes.columns_of(states),
+        *changes.feed_columns_of(states),
+        *changes.ledger_columns_of(states),
+        *conflicts.columns_of(states),
+        *memberships.columns_of(states),
+        *changes.remembered_columns_of(states),
+        *columns(marks, 2),
+        prune,
+        hint,
+    )
+    assert row is not None, "an aggregate without groups gives one row"
+    assert row["counted"] == len(states), "a number line moved without its lock"
+
+
+async def _read_heads(connection: Connection, asked: Sequence[Asked], catalogs: Catalogs, found: Read) -> None:
+    """Load counters, catalogues and replicas, and what was settled before under the same names."""
+    tenants = sorted({each.tenant_id for each in asked})
+    numbered = [each for each in asked if each.submission.numbered]
+    row = await connection.fetchrow(
+        _SQL["read_heads"],
+        tenants,
+        [catalogs.version(tenant) for tenant in tenants],
+        *columns({(each.tenant_id, each.submission.rid) for each in asked}, 2),
+        *columns({dot for each in numbered for dot in _dots(each)}, 3),
+        *columns({(each.tenant_id, key) for each in asked if (key := each.submission.idempotency)}, 2),
+        *columns(((each.tenant_id, each.mark) for each in asked if each.mark), 2),
+    )
+    assert row is not None, "a SELECT without FROM gives one row"
+    for tenant, seq, hub_rid, version, content in row["counters"]:
+        if version != NO_VERSION:
+            found.states[tenant] = _state(seq, hub_rid, catalogs.take(tenant, version, content))
+            found.seqs[tenant] = seq
+    for tenant, rid, kind, applied, served, fenced in row["replicas"]:
+        if tenant in found.states:
+            found.states[tenant].replicas[rid] = Replica(rid, kind, applied, served, fenced)
+            found.counters[tenant, rid] = applied, served
+    for tenant, rid, n, digest, verdict in row["ledger"]:
+        found.states[tenant].ledger[Dot(rid, n)] = Settled(digest, msgspec.Raw(verdict))
+    for tenant, key, request_hash, verdict in row["remembered"]:
+        found.states[tenant].remembered[key] = Remembered(key, request_hash, msgspec.Raw(verdict))
+    found.marks = set(row["marks"])
+
+
+async def _read_records(connection: Connection, asked: Sequence[Asked], found: Read) -> None:
+    """Load the records that are named and all through which a change of scope may flow."""
+    named: dict[tuple[int, str, str], bool] = {}
+    persons: set[str] = set()
+    for each in asked:
+        if each.tenant_id in found.states:
+            persons |= {each.submission.person, *each.submission.persons}
+            _name(named, each.tenant_id, hub.needs(each.submission, found.states[each.tenant_id].catalog))
+    rows = ((*key, walk) for key, walk in named.items())
+    row = await connection.fetchrow(_SQL["read_records"], *columns(rows, 4), sorted(persons))
+    assert row is not None, "a SELECT without FROM gives one row"
+    records.load(found.states, row["records"])
+    memberships.load(found.states, row["memberships"], row["edges"])
+
+
+def _state(seq: int, hub_rid: int, catalog: Catalog) -> State:
+    return State(seq=seq, hub_rid=hub_rid, catalog=catalog, replicas={}, records={}, memberships=Memberships())
+
+
+def _dots(asked: Asked) -> Iterator[tuple[int, int, int]]:
+    for mutation in asked.submission.mutations:
+        if 0 < mutation.n <= _N_MAX:
+            yield asked.tenant_id, asked.submission.rid, mutation.n
+
+
+def _name(named: dict[tuple[int, str, str], bool], tenant_id: int, needs: Needs) -> None:
+    """Add what one submission needs. An id that is no UUID names nothing and is refused later."""
+    for key in needs.records | needs.walk:
+        if _UUID.fullmatch(key[1]):
+            place = (tenant_id, *key)
+            named[place] = named.get(place, False) or key in needs.walk
+
+
+def _heard(found: Read) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the replicas whose counters moved."""
+    for tenant, state in found.states.items():
+        for rid, replica in state.replicas.items():
+            if found.counters[tenant, rid] != (replica.applied, replica.served):
+                yield tenant, rid, replica.applied, replica.served

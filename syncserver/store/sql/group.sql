@@ -1,0 +1,209 @@
+-- The four statements of a group. Arguments are arrays, one element a row; results of the reads are
+-- arrays of rows, so that each is one statement whatever the group holds.
+
+-- name: lock
+-- The tenants' locks, and the list for row-level security. A statement of its own: a read in the
+-- same statement would see the moment before the lock was got. $1 is ascending. The first lock is
+-- waited for while nothing is held, the others are only tried; so two groups never wait for each other.
+WITH locked AS MATERIALIZED (
+  SELECT w.tenant_id,
+         CASE WHEN w.place = 1 THEN pg_advisory_xact_lock($2, w.tenant_id)::text IS NOT NULL
+              ELSE pg_try_advisory_xact_lock($2, w.tenant_id) END AS got
+  FROM unnest($1::integer[]) WITH ORDINALITY AS w (tenant_id, place)
+)
+SELECT array_agg(tenant_id ORDER BY tenant_id) AS tenants,
+       set_config('fieldsync.tenants', string_agg(tenant_id::text, ','), true)
+FROM locked
+WHERE got
+
+-- name: read_heads
+-- $1 tenant, $2 catalogue version held · $3 tenant, $4 rid · $5 tenant, $6 rid, $7 n ·
+-- $8 tenant, $9 idempotency key · $10 tenant, $11 mark
+SELECT
+  ARRAY(
+    SELECT ROW(c.tenant_id, c.seq, c.hub_rid, c.catalog_version, g.content)
+    FROM unnest($1::integer[], $2::integer[]) AS w (tenant_id, held)
+    JOIN counters AS c ON c.tenant_id = w.tenant_id
+    LEFT JOIN catalogs AS g
+      ON g.tenant_id = w.tenant_id AND g.version = c.catalog_version AND c.catalog_version <> w.held
+  ) AS counters,
+  ARRAY(
+    SELECT ROW(r.tenant_id, r.rid, r.kind, r.applied, r.served, r.fenced)
+    FROM (
+      SELECT * FROM unnest($3::integer[], $4::integer[])
+      UNION
+      SELECT c.tenant_id, c.hub_rid
+      FROM unnest($1::integer[]) AS h (tenant_id)
+      JOIN counters AS c ON c.tenant_id = h.tenant_id
+    ) AS w (tenant_id, rid)
+    JOIN replicas AS r ON r.tenant_id = w.tenant_id AND r.rid = w.rid
+  ) AS replicas,
+  ARRAY(
+    SELECT ROW(l.tenant_id, l.rid, l.n, l.digest, l.verdict)
+    FROM unnest($5::integer[], $6::integer[], $7::bigint[]) AS w (tenant_id, rid, n)
+    JOIN replicas AS r ON r.tenant_id = w.tenant_id AND r.rid = w.rid AND r.applied >= w.n
+    JOIN ledger AS l ON l.tenant_id = w.tenant_id AND l.rid = w.rid AND l.n = w.n
+  ) AS ledger,
+  ARRAY(
+    SELECT ROW(a.tenant_id, a.key, a.request_hash, a.verdict)
+    FROM unnest($8::integer[], $9::text[]) AS w (tenant_id, key)
+    JOIN remembered AS a ON a.tenant_id = w.tenant_id AND a.key = w.key
+  ) AS remembered,
+  ARRAY(
+    SELECT m.mark::text
+    FROM unnest($10::integer[], $11::text[]) AS w (tenant_id, mark)
+    JOIN marks AS m ON m.tenant_id = w.tenant_id AND m.mark = w.mark::uuid
+  ) AS marks
+
+-- name: read_records
+-- $1 tenant, $2 collection, $3 id, $4 whether its scope may change · $5 persons who write
+-- `below` is all that a record whose scope may change gives to, as far as edges go; `above` is what
+-- gives to it. Closed intervals matter only of records that are written and of persons who write.
+WITH RECURSIVE named AS MATERIALIZED (
+  SELECT w.tenant_id, w.collection COLLATE "C" AS collection, w.record_id::uuid AS record_id, w.walk
+  FROM unnest($1::integer[], $2::text[], $3::text[], $4::boolean[]) AS w (tenant_id, collection, record_id, walk)
+), below AS (
+  SELECT n.tenant_id, n.collection, n.record_id
+  FROM named AS n
+  WHERE n.walk
+  UNION
+  SELECT e.tenant_id, e.taker_collection, e.taker_id
+  FROM below AS b
+  JOIN edges AS e
+    ON e.tenant_id = b.tenant_id AND e.giver_collection = b.collection AND e.giver_id = b.record_id
+), above AS MATERIALIZED (
+  SELECT e.tenant_id, e.giver_collection AS collection, e.giver_id AS record_id
+  FROM named AS n
+  JOIN edges AS e
+    ON e.tenant_id = n.tenant_id AND e.taker_collection = n.collection AND e.taker_id = n.record_id
+  WHERE n.walk AND e.kind = 'parent'
+), known AS MATERIALIZED (
+  SELECT n.tenant_id, n.collection, n.record_id FROM named AS n
+  UNION
+  SELECT b.tenant_id, b.collection, b.record_id FROM below AS b
+)
+SELECT
+  ARRAY(
+    SELECT ROW(r.tenant_id, r.collection, r.record_id::text, r.rev, r.cells)
+    FROM known AS k
+    JOIN records AS r
+      ON r.tenant_id = k.tenant_id AND r.collection = k.collection AND r.record_id = k.record_id
+  ) AS records,
+  ARRAY(
+    SELECT ROW(m.tenant_id, m.collection, m.record_id::text, m.key, m.from_seq, m.to_seq, m.refcount)
+    FROM (SELECT * FROM known UNION SELECT * FROM above) AS k
+    JOIN memberships AS m
+      ON m.tenant_id = k.tenant_id AND m.collection = k.collection AND m.record_id = k.record_id
+    WHERE m.to_seq IS NULL
+    UNION ALL
+    SELECT ROW(m.tenant_id, m.collection, m.record_id::text, m.key, m.from_seq, m.to_seq, m.refcount)
+    FROM named AS n
+    JOIN memberships AS m
+      ON m.tenant_id = n.tenant_id AND m.collection = n.collection AND m.record_id = n.record_id
+    WHERE m.to_seq IS NOT NULL AND m.person = ANY ($5::text[])
+  ) AS memberships,
+  ARRAY(
+    SELECT ROW(e.tenant_id, e.giver_collection, e.giver_id::text, e.field, e.taker_collection, e.taker_id::text, e.kind)
+    FROM below AS b
+    JOIN edges AS e
+      ON e.tenant_id = b.tenant_id AND e.giver_collection = b.collection AND e.giver_id = b.record_id
+  ) AS edges
+
+-- name: write
+-- All that the group did. A tenant's counter moves only from the number that was read under the
+-- lock; the count of those that did is compared with the number of tenants.
+WITH counted AS (
+  UPDATE counters AS c
+  SET seq = g.seq
+  FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS g (tenant_id, seq_read, seq)
+  WHERE c.tenant_id = g.tenant_id AND c.seq = g.seq_read
+  RETURNING c.tenant_id
+), heard AS (
+  UPDATE replicas AS r
+  SET applied = g.applied, served = g.served, pushed_at = now()
+  FROM unnest($4::integer[], $5::integer[], $6::bigint[], $7::bigint[]) AS g (tenant_id, rid, applied, served)
+  WHERE r.tenant_id = g.tenant_id AND r.rid = g.rid
+), known AS (
+  INSERT INTO records (tenant_id, collection, record_id, rev, alive, fields, cells)
+  SELECT g.tenant_id, g.collection, g.record_id::uuid, g.rev, g.alive, g.fields::jsonb, g.cells
+  FROM unnest($8::integer[], $9::text[], $10::text[], $11::bigint[], $12::boolean[], $13::text[], $14::bytea[])
+    AS g (tenant_id, collection, record_id, rev, alive, fields, cells)
+  ON CONFLICT (tenant_id, collection, record_id) DO UPDATE
+  SET rev = excluded.rev, alive = excluded.alive, fields = excluded.fields, cells = excluded.cells
+), happened AS (
+  INSERT INTO changes (
+    tenant_id, seq, commit_seq, class, collection, record_id, op, rid, n, tx, person, authority, at, state, cells
+  )
+  SELECT g.tenant_id, g.seq, g.commit_seq, g.class, g.collection, g.record_id::uuid, g.op, g.rid, g.n, g.tx,
+         g.person, g.authority, g.at, g.state, g.cells
+  FROM unnest(
+    $15::integer[], $16::bigint[], $17::bigint[], $18::smallint[], $19::text[], $20::text[], $21::text[],
+    $22::integer[], $23::bigint[], $24::text[], $25::text[], $26::text[], $27::bigint[], $28::bytea[], $29::bytea[]
+  ) AS g (
+    tenant_id, seq, commit_seq, class, collection, record_id, op, rid, n, tx, person, authority, at, state, cells
+  )
+), told AS (
+  INSERT INTO feed (tenant_id, reader, class, seq, commit_seq, op, collection, record_id, lifted)
+  SELECT g.tenant_id, g.reader, g.class, g.seq, g.commit_seq, g.op, g.collection, g.record_id::uuid, g.lifted
+  FROM unnest(
+    $30::integer[], $31::text[], $32::smallint[], $33::bigint[], $34::bigint[], $35::text[], $36::text[],
+    $37::text[], $38::boolean[]
+  ) AS g (tenant_id, reader, class, seq, commit_seq, op, collection, record_id, lifted)
+), settled AS (
+  INSERT INTO ledger (tenant_id, rid, n, seq, person, digest, verdict, payload)
+  SELECT g.*
+  FROM unnest(
+    $39::integer[], $40::integer[], $41::bigint[], $42::bigint[], $43::text[], $44::bytea[], $45::bytea[],
+    $46::bytea[]
+  ) AS g (tenant_id, rid, n, seq, person, digest, verdict, payload)
+), disputed AS (
+  INSERT INTO conflicts (
+    tenant_id, conflict_id, seq, collection, record_id, cell, rule, state, entry, ended_rid, ended_n, ended_at
+  )
+  SELECT g.tenant_id, g.conflict_id, g.seq, g.collection, g.record_id::uuid, g.cell, g.rule, g.state, g.entry,
+         g.ended_rid, g.ended_n, CASE WHEN g.ended_rid IS NOT NULL THEN now() END
+  FROM unnest(
+    $47::integer[], $48::text[], $49::bigint[], $50::text[], $51::text[], $52::text[], $53::text[], $54::text[],
+    $55::bytea[], $56::integer[], $57::bigint[]
+  ) AS g (tenant_id, conflict_id, seq, collection, record_id, cell, rule, state, entry, ended_rid, ended_n)
+), ended AS (
+  UPDATE conflicts AS c
+  SET state = g.state, ended_rid = g.rid, ended_n = g.n, ended_at = now()
+  FROM unnest($58::integer[], $59::text[], $60::text[], $61::integer[], $62::bigint[])
+    AS g (tenant_id, conflict_id, state, rid, n)
+  WHERE c.tenant_id = g.tenant_id AND c.conflict_id = g.conflict_id
+), held AS (
+  INSERT INTO memberships (tenant_id, collection, record_id, key, from_seq, to_seq, refcount, person)
+  SELECT g.tenant_id, g.collection, g.record_id::uuid, g.key, g.from_seq, g.to_seq, g.refcount, g.person
+  FROM unnest(
+    $63::integer[], $64::text[], $65::text[], $66::text[], $67::bigint[], $68::bigint[], $69::integer[], $70::text[]
+  ) AS g (tenant_id, collection, record_id, key, from_seq, to_seq, refcount, person)
+  ON CONFLICT (tenant_id, collection, record_id, key, from_seq) DO UPDATE
+  SET to_seq = excluded.to_seq, refcount = excluded.refcount
+), joined AS (
+  INSERT INTO edges (tenant_id, giver_collection, giver_id, field, taker_collection, taker_id, kind)
+  SELECT g.tenant_id, g.giver_collection, g.giver_id::uuid, g.field, g.taker_collection, g.taker_id::uuid, g.kind
+  FROM unnest(
+    $71::integer[], $72::text[], $73::text[], $74::text[], $75::text[], $76::text[], $77::text[]
+  ) AS g (tenant_id, giver_collection, giver_id, field, taker_collection, taker_id, kind)
+), cut AS (
+  DELETE FROM edges AS e
+  USING unnest($78::integer[], $79::text[], $80::text[], $81::text[], $82::text[], $83::text[])
+    AS g (tenant_id, giver_collection, giver_id, field, taker_collection, taker_id)
+  WHERE e.tenant_id = g.tenant_id AND e.giver_collection = g.giver_collection AND e.giver_id = g.giver_id::uuid
+    AND e.field = g.field AND e.taker_collection = g.taker_collection AND e.taker_id = g.taker_id::uuid
+), remembering AS (
+  INSERT INTO remembered (tenant_id, key, request_hash, verdict)
+  SELECT g.*
+  FROM unnest($84::integer[], $85::text[], $86::bytea[], $87::bytea[]) AS g (tenant_id, key, request_hash, verdict)
+), marked AS (
+  INSERT INTO marks (tenant_id, mark)
+  SELECT g.tenant_id, g.mark::uuid
+  FROM unnest($88::integer[], $89::text[]) AS g (tenant_id, mark)
+), pruned AS (
+  DELETE FROM marks AS m
+  USING unnest($1::integer[]) AS g (tenant_id)
+  WHERE m.tenant_id = g.tenant_id AND m.mark < $90::text::uuid
+)
+SELECT (SELECT count(*) FROM counted) AS counted,
+       CASE WHEN $91::text <> '' THEN pg_notify('fieldsync', $91) END
