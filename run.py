@@ -196,7 +196,7 @@ class Installer:
         self.venv = venv
         self.python = str(venv / "bin" / "python")
         self.uv = shutil.which("uv")
-        if subprocess.call([self.python, "-c", NEW_ENOUGH], stderr=subprocess.DEVNULL) if venv.exists() else True:
+        if not succeeds(self.python, "-c", NEW_ENOUGH, quiet=True):
             self.create()
         if self.uv is None:
             self.uv = self.own_uv()
@@ -206,6 +206,7 @@ class Installer:
         options = ("venv", "--quiet", "--allow-existing", "--no-project", "--python", sys.executable)
         if self.uv and succeeds(self.uv, *options, str(self.venv)):
             return
+        self.uv = None
         need_ensurepip()
         if not succeeds(sys.executable, "-m", "venv", "--clear", str(self.venv)):
             sys.exit(f"{self.venv} could not be made; the reason is above.")
@@ -245,11 +246,12 @@ def need_ensurepip() -> None:
 def succeeds(*command: str, quiet: bool = False) -> bool:
     """Run a command and print what it said only if it failed."""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # capture_output would part the two streams, which belong together here
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
     except OSError as problem:
-        say(f"{command[0]}: {problem}")
+        if not quiet:
+            say(f"{command[0]}: {problem}")
         return False
     if done.returncode and not quiet:
         say(f"{' '.join(command[:5])} … ended with {done.returncode}:\n{done.stdout.decode(errors='replace')}")

@@ -10,6 +10,7 @@ ClientError
 ├── Unintelligible      the answer is not of the protocol
 ├── NotEnrolled         the device has no replica yet
 ├── NotShown            an edit of a record that is not on the screen
+├── TooLarge            an edit, or a transaction of edits, that no push could carry
 ├── HistoryLost         the server forgot mutations which this device keeps no longer
 ├── NoProgress          the server asks for the same mutations again and again
 └── StoreTooNew         the file was written by a later version of the device
@@ -71,6 +72,10 @@ class NotShown(ClientError):
 
     def __init__(self, collection: str, record_id: str) -> None:
         super().__init__(f"{collection} {record_id} is not on this device")
+
+
+class TooLarge(ClientError):
+    """An edit, or a transaction of edits, that no push could carry. It was not made."""
 
 
 class HistoryLost(ClientError):

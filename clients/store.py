@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from clients.errors import StoreTooNew
-from replication import catalog, device
+from replication import device, wire
+from replication.catalog import Catalog
 from replication.mutation import Mutation
 from replication.verdict import MutationVerdict
 
@@ -67,7 +68,7 @@ _MUTATION: Final = msgspec.json.Decoder(Mutation)
 _VERDICT: Final = msgspec.json.Decoder(MutationVerdict)
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Any])
 _RAISED: Final = msgspec.json.Decoder(dict[str, int])
-_CATALOG: Final = msgspec.json.Decoder(catalog.Catalog)
+_CATALOG: Final = msgspec.json.Decoder(Catalog)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -79,7 +80,8 @@ class Enrolment(msgspec.Struct, frozen=True):
     token: str
     refresh: str
     epoch: str
-    limits: dict[str, int] = {}
+    schema: int
+    limits: wire.Limits
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -97,6 +99,7 @@ class Store:
 
     def __init__(self, path: Path | str, trace: Callable[[str], object] | None = None) -> None:
         """Open the file, or make it; `trace` is called before each statement."""
+        self._catalog: Catalog | None = None
         self._db = sqlite3.connect(path, timeout=BUSY_SECONDS_MAX, isolation_level=None)
         if trace is not None:
             self._db.set_trace_callback(trace)
@@ -125,7 +128,7 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Keep all changes made inside, or none. Inside another one it joins that."""
-        if self._db.in_transaction:
+        if self.busy:
             yield
             return
         self._db.execute("BEGIN IMMEDIATE")
@@ -133,6 +136,7 @@ class Store:
             yield
             self._db.execute("COMMIT")
         except BaseException:
+            self._catalog = None
             # SQLite ends the transaction by itself on some failures, a full disk for one.
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -158,13 +162,16 @@ class Store:
         for mutation in waiting:
             self.add(msgspec.structs.replace(mutation, n=self.next_n()))
 
-    def catalog(self) -> catalog.Catalog | None:
-        """Return the catalogue that the hub last gave."""
-        (stored,) = self._one("SELECT catalog FROM device")
-        return None if stored is None else _CATALOG.decode(stored)
+    def catalog(self) -> Catalog | None:
+        """Return the catalogue that the hub last gave; the same object until it gives another."""
+        if self._catalog is None:
+            (stored,) = self._one("SELECT catalog FROM device")
+            self._catalog = None if stored is None else _CATALOG.decode(stored)
+        return self._catalog
 
-    def set_catalog(self, told: catalog.Catalog) -> None:
+    def set_catalog(self, told: Catalog) -> None:
         """Keep the catalogue."""
+        self._catalog = None
         self._db.execute("UPDATE device SET catalog = ?", (_encode(told),))
 
     def cursor(self) -> str | None:
@@ -188,15 +195,14 @@ class Store:
         row = (mutation.n, mutation.collection, mutation.id, _encode(mutation))
         self._db.execute("INSERT INTO outbox (n, collection, id, mutation) VALUES (?, ?, ?, ?)", row)
 
-    def unsent(self, count: int) -> list[Mutation]:
-        """Return the oldest mutations without a verdict."""
+    def replace(self, mutation: Mutation) -> None:
+        """Put a mutation in the place of the unsent one with its number."""
+        self._db.execute("UPDATE outbox SET mutation = ? WHERE n = ?", (_encode(mutation), mutation.n))
+
+    def unsent(self, count: int = -1) -> list[Mutation]:
+        """Return the oldest mutations without a verdict, or all of them."""
         rows = self._all("SELECT mutation FROM outbox ORDER BY n LIMIT ?", (count,))
         return [_MUTATION.decode(row) for (row,) in rows]
-
-    def unsent_count(self) -> int:
-        """Return how many mutations have no verdict."""
-        (count,) = self._one("SELECT count(*) FROM outbox")
-        return int(count)
 
     def verdicts_seen(self) -> int:
         """Return the number up to which every mutation has its verdict here."""
@@ -287,7 +293,7 @@ class Store:
         rows = self._all("SELECT id, fields FROM view WHERE collection = ? ORDER BY id", (collection,))
         return {record_id: _FIELDS.decode(fields) for record_id, fields in rows}
 
-    def keys(self) -> list[Key]:
+    def records(self) -> list[Key]:
         """Return the records of which anything is known or asked."""
         rows = self._all("SELECT collection, id FROM base UNION SELECT collection, id FROM outbox ORDER BY 1, 2")
         return [(collection, record_id) for collection, record_id in rows]
@@ -310,7 +316,7 @@ class Store:
         self._db.execute(
             """
             DELETE FROM base WHERE NOT (held AND alive) AND NOT EXISTS (
-                SELECT FROM outbox WHERE outbox.collection = base.collection AND outbox.id = base.id
+                SELECT 1 FROM outbox WHERE outbox.collection = base.collection AND outbox.id = base.id
             )
             """
         )

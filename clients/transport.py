@@ -131,7 +131,7 @@ class Transport:
 
     def _wait_ms(self, attempt: int, told_ms: float | None) -> float:
         """Return the pause before the next attempt: never shorter than told, always spread out."""
-        grown = min(WAIT_FIRST_MS * 2**attempt, WAIT_MS_MAX)
+        grown = min(WAIT_FIRST_MS * float(2**attempt), WAIT_MS_MAX)
         if told_ms is None:
             return grown * self._waiting.jitter()
         return min(told_ms, TOLD_WAIT_MS_MAX) + WAIT_FIRST_MS * self._waiting.jitter()

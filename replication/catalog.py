@@ -9,6 +9,7 @@ These are the structs and the look-ups. `catalog_file` reads them from a file.
 
 from __future__ import annotations
 
+import graphlib
 import hashlib
 from functools import cached_property
 from typing import Final, Literal, TypeAlias, get_args
@@ -186,6 +187,16 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def scope_fields(self, collection: str) -> frozenset[str]:
         """Return the fields whose change may alter who sees this record or another."""
         return self._scope_fields[collection]
+
+    @cached_property
+    def scope_order(self) -> dict[str, int]:
+        """Place of each collection in an order where those that give scope come before their takers."""
+        givers = {name: [c.fields[field].to for field in self.parents(name)] for name, c in self.collections.items()}
+        for name in self.collections:
+            for _, target in self.carried(name):
+                givers[target].append(name)
+        order = graphlib.TopologicalSorter(givers).static_order()
+        return {name: place for place, name in enumerate(order)}
 
     @cached_property
     def _carried(self) -> dict[str, tuple[tuple[str, str], ...]]:

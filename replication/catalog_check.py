@@ -65,7 +65,7 @@ def _check_references(catalog: Catalog, collection: Collection, notes: Notes) ->
     for field in collection.fields.values():
         if field.to and field.to not in names:
             message = f"{shown(field.to)} is no collection{did_you_mean(field.to, names)}"
-            notes.add(_path(collection.name, "fields", field.name, "to"), message)
+            notes.add(_path(collection.name, "fields", field.name, "to"), message, names)
 
 
 def _check_people(collection: Collection, notes: Notes) -> None:

@@ -41,10 +41,12 @@ from replication.catalog import (
     Source,
     Tie,
 )
-from replication.catalog_sheet import BadCatalog, Notes, Problem, Sheet, did_you_mean, shown
+from replication.catalog_sheet import Notes, Problem, Sheet, did_you_mean, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from replication.toml_lines import Path
 
 TEXT_BYTES_MAX: Final = 1_048_576
 COLLECTION_KEYS: Final = (
@@ -72,6 +74,15 @@ FIELD_KEYS: Final = (
 PLAIN_SOURCES: Final = tuple(source for source in get_args(Source) if source != "parent")
 _RANK_WORDS: Final = (*AUTHORITIES, *(f"device.{relation}" for relation in RELATIONS))
 _AT_LINE: Final = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", re.DOTALL)
+
+
+class BadCatalog(ValueError):
+    """The text is no catalogue; `problems` says all that is wrong with it, by line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Keep the problems in the order of their lines."""
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(problem.sentence for problem in self.problems))
 
 
 def parse(text: str, *, version: int = 0) -> Catalog:
@@ -215,16 +226,28 @@ def _authorities(sheet: Sheet, key: str) -> frozenset[Authority]:
 
 
 def _rank(sheet: Sheet, write: frozenset[Authority]) -> tuple[RankEntry, ...]:
-    if sheet.has("owner"):
-        if sheet.has("rank"):
-            sheet.note("owner", "is short for a rank with one entry: give owner or rank, not both")
-        words: Sequence[str] = (sheet.one_of("owner", AUTHORITIES),)
-    else:
-        words = sheet.words_in("rank", _RANK_WORDS)
-    entries = tuple(map(_rank_entry, words))
-    for place, entry in enumerate(entries):
-        _check_rank_entry(sheet, entry, entries[:place], write)
-    return entries
+    if not sheet.has("owner"):
+        return _ranks(sheet, write)
+    if sheet.has("rank"):
+        sheet.note("owner", "is short for a rank with one entry: give owner or rank, not both")
+    entry = RankEntry(cast("Authority", sheet.one_of("owner", AUTHORITIES)))
+    _check_writes(sheet, ("owner",), entry, write)
+    return (entry,)
+
+
+def _ranks(sheet: Sheet, write: frozenset[Authority]) -> tuple[RankEntry, ...]:
+    entries: list[RankEntry] = []
+    for place, word in sheet.items("rank"):
+        known = sheet.word_in(_RANK_WORDS, word, "rank", place)
+        if known is None:
+            continue
+        entry = _rank_entry(known)
+        _check_writes(sheet, ("rank", place), entry, write)
+        if RankEntry(entry.authority) in entries:
+            message = f"{shown(known)} is never reached: {shown(entry.authority)} above it means any"
+            sheet.notes.add((*sheet.path, "rank", place), message)
+        entries.append(entry)
+    return tuple(entries)
 
 
 def _rank_entry(word: str) -> RankEntry:
@@ -232,12 +255,10 @@ def _rank_entry(word: str) -> RankEntry:
     return RankEntry(cast("Authority", authority), cast("Relation", relation) if relation else None)
 
 
-def _check_rank_entry(sheet: Sheet, entry: RankEntry, above: Sequence[RankEntry], write: frozenset[Authority]) -> None:
-    key = "owner" if sheet.has("owner") else "rank"
+def _check_writes(sheet: Sheet, at: Path, entry: RankEntry, write: frozenset[Authority]) -> None:
     if write and entry.authority not in write:
-        sheet.note(key, f"{shown(entry.word)} ranks here but may not write this field", sorted(write))
-    if RankEntry(entry.authority) in above:
-        sheet.note(key, f'{shown(entry.word)} is never reached: "{entry.authority}" above it means any')
+        message = f"{shown(entry.word)} ranks here but may not write this field"
+        sheet.notes.add((*sheet.path, *at), message, sorted(write))
 
 
 def _merge(sheet: Sheet, kind: kinds.Kind) -> Merge | None:
@@ -280,6 +301,7 @@ def _cells(sheet: Sheet, rules: dict[str, CellRule]) -> dict[str, CellRule]:
     cells = dict(rules)
     groups = Sheet(sheet.notes, (*sheet.path, "groups"), sheet.values.get("groups", {}))
     for name in groups.values:
+        groups.refuse_bad_name(name)
         members = catalog_check.group_members(groups, name, rules, cells)
         if members:
             first = rules[members[0]]

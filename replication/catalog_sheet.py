@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from replication.toml_lines import Path
 
-NAME_CHARACTERS_MAX: Final = 63
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -35,15 +34,6 @@ class Problem(msgspec.Struct, frozen=True, order=True):
         """The problem as one line for a person."""
         allowed = f" (allowed: {', '.join(self.allowed)})" if self.allowed else ""
         return f"line {self.line}: {self.key}: {self.message}{allowed}"
-
-
-class BadCatalog(ValueError):  # noqa: N818 - it carries a list of problems, it is not one fault
-    """The text is no catalogue; `problems` says all that is wrong with it, by line."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        """Keep the problems in the order of their lines."""
-        self.problems = tuple(sorted(problems))
-        super().__init__("\n".join(problem.sentence for problem in self.problems))
 
 
 class Notes:
@@ -140,14 +130,19 @@ class Sheet:
         return False
 
     def tables(self, key: str, most: int) -> list[tuple[str, Sheet]]:
-        """Return the named tables of a table; a name that cannot be used is noted."""
+        """Return the named tables of a table; one that cannot be used is noted."""
         outer = Sheet(self.notes, (*self.path, key), self.values.get(key, {}))
         if len(outer.values) > most:
             self.note(key, f"has {len(outer.values)} entries, more than {most}")
         for name in outer.values:
-            if not _NAME.fullmatch(name):
-                outer.note(name, "is no name: a-z first, then a-z, 0-9 or _, 63 characters at most")
-        return [(name, Sheet(self.notes, (*outer.path, name), v)) for name, v in outer.values.items()]
+            outer.refuse_bad_name(name)
+        inner = [(name, Sheet(self.notes, (*outer.path, name), values)) for name, values in outer.values.items()]
+        return [(name, sheet) for name, sheet in inner if isinstance(outer.values[name], dict)]
+
+    def refuse_bad_name(self, name: str) -> None:
+        """Note a name that could not stand in a route or on the wire."""
+        if not _NAME.fullmatch(name):
+            self.note(name, "is no name: a-z first, then a-z, 0-9 or _, 63 characters at most")
 
 
 def did_you_mean(word: object, known: Sequence[str]) -> str:

@@ -48,7 +48,10 @@ def needs(submission: Submission, catalog: Catalog) -> Needs:
         wanted.records.add(key)
         if mutation.op == "create" or _touches_scope(mutation, catalog):
             wanted.walk.add(key)
-            wanted.records |= _targets(mutation, catalog.collections[mutation.collection])
+            targets = _targets(mutation, catalog.collections[mutation.collection])
+            carried = {to for _, to in catalog.carried(mutation.collection)}
+            wanted.records |= targets
+            wanted.walk |= {target for target in targets if target[0] in carried}
     return wanted
 
 
@@ -165,8 +168,7 @@ def _runs(
 
     def same(numbered: tuple[int, Mutation | Malformed]) -> tuple[object, ...]:
         place, mutation = numbered
-        tx = mutation.tx if isinstance(mutation, Mutation) else None
-        return (None, place) if tx is None else (tx, mutation.n - place)
+        return (None, place) if mutation.tx is None else (mutation.tx, mutation.n - place)
 
     for _, run in groupby(enumerate(mutations), same):
         yield [mutation for _, mutation in run]

@@ -81,7 +81,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
-class BadValue(ValueError):  # noqa: N818 - a refusal that the writer is told, not a fault of ours
+class BadValue(ValueError):
     """The value has no canonical form in its kind; the message says what would be right."""
 
 

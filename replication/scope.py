@@ -7,8 +7,8 @@ or a record that the person holds refers to it (`linked:`, for `references`). A 
 keeps its keys. A collection that everybody reads has none, and gives none.
 
 A change is carried down the edges once, each record after all that give to it, so that a record
-which loses one reason and gains another in the same change neither leaves nor enters. The catalogue
-sees to it that collections give to each other in no circle.
+which loses one reason and gains another in the same change neither leaves nor enters. There is such
+an order because collections give to each other in no circle (`Catalog.scope_order`).
 
 What must be loaded before `refresh` of a record, by the stored state and by what is about to be
 written:
@@ -24,6 +24,7 @@ Ended intervals matter to `was_member` alone, of the records that mutations name
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -83,7 +84,7 @@ def refresh(m: Memberships, catalog: Catalog, before: Record, after: Record, cre
     holder = catalog.collections[after.collection]
     if holder.is_for_all or (creator is None and not _touches_scope(catalog, before, after)):
         return Moves()
-    flow = _Flow(m, seq)
+    flow = _Flow(m, catalog.scope_order, seq)
     change = _Change(catalog, (after.collection, after.id), _values(catalog, before), _values(catalog, after))
     _own_reasons(flow, change, creator)
     _rewire(flow, change)
@@ -109,30 +110,32 @@ class _Change(msgspec.Struct, frozen=True):
 class _Flow:
     """Reasons given and taken that still have to be carried to the records they are for."""
 
-    def __init__(self, m: Memberships, seq: int) -> None:
+    def __init__(self, m: Memberships, order: Mapping[str, int], seq: int) -> None:
         self.m = m
+        self.order = order
         self.seq = seq
         self.pending: dict[Key, dict[str, int]] = {}
+        self.queue: list[tuple[int, Key]] = []
 
     def give(self, taker: Key, keys: Iterable[str], by: int) -> None:
         """Note what a record will get, or with a negative number lose."""
-        reasons = self.pending.setdefault(taker, {})
         for key in keys:
+            if taker not in self.pending:
+                self.pending[taker] = {}
+                heappush(self.queue, (self.order[taker[0]], taker))
+            reasons = self.pending[taker]
             reasons[key] = reasons.get(key, 0) + by
 
     def run(self) -> Moves:
         """Carry everything down, each record after all that give to it."""
         enters: list[tuple[str, Key]] = []
         leaves: list[tuple[str, Key]] = []
-        for record in _givers_first(self.m, self._waiting()):
-            gained, lost = self._settle(record, self.pending.pop(record, {}))
+        while self.queue:
+            _, record = heappop(self.queue)
+            gained, lost = self._settle(record, self.pending.pop(record))
             enters += ((person, record) for person in sorted(gained))
             leaves += ((person, record) for person in sorted(lost))
-        assert not self._waiting(), "the catalogue lets no edges run in a circle"
         return Moves(tuple(enters), tuple(leaves))
-
-    def _waiting(self) -> list[Key]:
-        return [record for record, reasons in self.pending.items() if any(reasons.values())]
 
     def _settle(self, record: Key, reasons: dict[str, int]) -> tuple[set[str], set[str]]:
         """Apply the sum of what reached a record; return who gained it and who lost it."""
@@ -250,21 +253,3 @@ def _given(m: Memberships, edge: Edge) -> Iterable[str]:
 
 def _linked(person: str) -> str:
     return f"linked:{person}"
-
-
-def _givers_first(m: Memberships, roots: Iterable[Key]) -> list[Key]:
-    """Return the roots and all below them, each after those that give to it, in a fixed order."""
-    seen: set[Key] = set()
-    found: list[Key] = []
-
-    def walk(record: Key) -> None:
-        seen.add(record)
-        for taker in sorted({edge.taker for edge in m.edges_from(record)}):
-            if taker not in seen:
-                walk(taker)
-        found.append(record)
-
-    for root in sorted(roots):
-        if root not in seen:
-            walk(root)
-    return found[::-1]

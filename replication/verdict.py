@@ -69,6 +69,7 @@ class Malformed(msgspec.Struct, frozen=True):
     id: str
     message: str
     payload: bytes
+    tx: str | None = None
 
     def digest(self) -> bytes:
         """Return the hash by which a re-sent one is known: over the bytes as they came."""

@@ -111,7 +111,8 @@ def parsed_options() -> argparse.Namespace:
 
 def static_stages() -> Iterator[Stage]:
     """Yield the stages that read the code without running it."""
-    yield Stage("lint", ((*tool("ruff"), "check", "."), (*tool("ruff"), "format", "--check", ".")))
+    ruff = tool("ruff")
+    yield Stage("lint", ((*ruff, "check", "--output-format=concise", "."), (*ruff, "format", "--check", ".")))
     yield Stage("types", (tool("mypy"),))
     lint_imports = (sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()")
     yield Stage("contracts", ((*lint_imports, "--no-logo", "--cache-dir", str(CACHE / "importlinter")),))
@@ -186,7 +187,10 @@ def run(stage: Stage) -> Result:
     seconds = time.monotonic() - begun
     counts = read_report(stage.report) if stage.report else Counts()
     ran_something = not stage.report or counts.passed + counts.failed > 0
-    return Result(stage, ok=not any(codes) and ran_something, seconds=seconds, counts=counts)
+    ok = not any(codes) and ran_something
+    if stage.report and not ok and not counts.failed:
+        counts += Counts(failed=1)  # a run that was cut off, or that ran nothing, must show in the last line
+    return Result(stage, ok=ok, seconds=seconds, counts=counts)
 
 
 def run_command(command: Sequence[str], stage: Stage) -> int:
@@ -206,10 +210,10 @@ def run_command(command: Sequence[str], stage: Stage) -> int:
 
 
 def read_report(report: Path) -> Counts:
-    """Count the tests of one run; a run that left no report counts as one failure."""
-    if not report.exists():
-        return Counts(failed=1)
+    """Count the tests of one run, which may have left no report."""
     total = Counts()
+    if not report.exists():
+        return total
     for suite in ElementTree.parse(report).iter("testsuite"):
         tests, failures, errors, skipped = (int(suite.get(key, 0)) for key in SUITE_COUNTS)
         failed = failures + errors
@@ -231,7 +235,11 @@ def print_table(results: Sequence[Result], budget_seconds: float) -> None:
 
 def print_longest(shown: int = 10) -> None:
     """Print the longest functions and files, for somebody to ask why."""
-    functions = sorted(sources.functions(), key=lambda function: -function.lines)
+    try:
+        functions = sorted(sources.functions(), key=lambda function: -function.lines)
+    except SyntaxError as problem:
+        print(f"\nnothing is measured: {problem}")
+        return
     files = sorted(((sources.line_count(file), file) for file in sources.python_files()), reverse=True)
     print("\nlongest functions")
     print("\n".join(f"{function.lines:>5}  {function.place}  {function.name}" for function in functions[:shown]))

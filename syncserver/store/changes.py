@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from replication.mutation import Mutation
 from replication.catalog import PRIORITIES
+from replication.mutation import Mutation
 from syncserver.store.columns import columns
 
 if TYPE_CHECKING:
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 
-CLASSES: Final = {priority: place for place, priority in enumerate(PRIORITIES)}
+CLASSES: Final[dict[str, int]] = {priority: place for place, priority in enumerate(PRIORITIES)}
 """The number under which each class of travel is stored, the most urgent first."""
 
-_AT_MAX: Final = 2**63 - 1
 _ENCODE: Final = msgspec.json.encode
 
 
@@ -59,10 +58,10 @@ def _changes(states: Mapping[int, State]) -> Iterator[Row]:
                 each.op,
                 each.dot.rid,
                 each.dot.n,
-                _storable(each.tx),
+                each.tx,
                 each.person,
                 each.authority,
-                _in_range(each.at),
+                each.at,
                 _ENCODE(each.state),
                 _ENCODE(each.cells),
             )
@@ -88,13 +87,3 @@ def _payload(row: LedgerRow) -> bytes | None:
     if row.payload is None:
         return None
     return _ENCODE(row.payload) if isinstance(row.payload, Mutation) else row.payload.payload
-
-
-def _storable(tx: str | None) -> str | None:
-    # PostgreSQL's text has no NUL. The name of a tx is only shown, so a changed one does no harm.
-    return None if tx is None else tx.replace("\0", "")
-
-
-def _in_range(at: int | None) -> int | None:
-    # A device's clock may say anything; it is shown to people and never compared.
-    return None if at is None or abs(at) > _AT_MAX else at

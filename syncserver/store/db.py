@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import asyncpg
 from sqlalchemy import text
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     Connection = PoolConnectionProxy[asyncpg.Record]
+    Isolation = Literal["read_committed", "repeatable_read"]
     Observer = Callable[[asyncpg.connection.LoggedQuery], None]
 
 COMMITTERS: Final = 2
@@ -34,16 +35,24 @@ CONNECT_SECONDS: Final = 10
 STATEMENT_SECONDS: Final = 30
 LOCK_SECONDS: Final = 10
 
-# jit: no statement here runs long enough to earn it. plan_cache_mode: every statement takes arrays
-# or a key and is best served by the one plan made without looking at them. The timeouts bound what
-# a lost peer can hold: a dead committer's lock falls with its idle transaction.
+# No statement here runs long enough for jit to pay. The timeouts bound what a lost peer can hold: the
+# locks of a committer that vanished fall with its idle transaction.
 SESSION: Final = {
     "application_name": "fieldsync",
     "jit": "off",
-    "plan_cache_mode": "force_generic_plan",
     "statement_timeout": f"{STATEMENT_SECONDS}s",
     "lock_timeout": f"{LOCK_SECONDS}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS}s",
+}
+
+# The statements in sql/ look up rows by keys they are given, so one plan is right for all arguments:
+# an index for each table. A plan that was made while a table was nearly empty would scan it, and
+# stay in use long after it had filled.
+BY_KEY: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
 }
 
 WALL: Final = statements.of("wall")
@@ -60,6 +69,8 @@ TRANSIENT: Final = (
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
 )
 """Failures that say nothing about what was asked for: the same may succeed in a moment."""
 
@@ -81,13 +92,17 @@ class Database:
     @asynccontextmanager
     async def transaction(self, *tenants: int, snapshot: bool = False) -> AsyncIterator[Connection]:
         """Open a transaction for these tenants; as a `snapshot` it only reads, and one moment."""
-        isolation = "repeatable_read" if snapshot else "read_committed"
+        isolation: Isolation = "repeatable_read" if snapshot else "read_committed"
         async with (
             self._readers.acquire(timeout=CONNECT_SECONDS) as connection,
             connection.transaction(isolation=isolation, readonly=snapshot),
         ):
-            await connection.execute(WALL["name_tenants"], ",".join(map(str, tenants)))
+            await self.name_tenants(connection, *tenants)
             yield connection
+
+    async def name_tenants(self, connection: Connection, *tenants: int) -> None:
+        """Say which tenants the rest of a transaction is for."""
+        await connection.execute(WALL["name_tenants"], ",".join(map(str, tenants)))
 
     @asynccontextmanager
     async def queries(self, tenant_id: int) -> AsyncIterator[AsyncConnection]:
@@ -123,7 +138,7 @@ async def connect(database_url: str, *, observe: Observer | None = None) -> Data
             max_size=size,
             command_timeout=STATEMENT_SECONDS + CONNECT_SECONDS,
             timeout=CONNECT_SECONDS,
-            server_settings=settings,
+            server_settings={**settings, **BY_KEY},
             init=prepare,
             reset=_nothing_to_reset,
         )

@@ -4,7 +4,8 @@ StoreError
 ├── WallMissing        the database user would not be bound by row-level security
 ├── MigrationChanged   a migration that was applied reads differently now
 ├── MigrationUnknown   the database was migrated by a newer release
-└── EnrolmentRefused   an enrolment code that is unknown, used up or too old
+├── EnrolmentRefused   an enrolment code that is unknown, used up or too old
+└── NoSuchPerson       a token or code for somebody the tenant does not know
 """
 
 from __future__ import annotations
@@ -40,3 +41,9 @@ class EnrolmentRefused(StoreError):
     """The enrolment code is unknown, used up or too old."""
 
     code = "enrolment_refused"
+
+
+class NoSuchPerson(StoreError):
+    """The tenant has no person of this id."""
+
+    code = "no_such_person"

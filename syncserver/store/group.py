@@ -8,12 +8,11 @@ all that it then holds.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from replication import hub
+from replication import hub, validity
 from replication.memberships import Memberships
 from replication.rows import Remembered
 from replication.state import Replica, Settled, State, Submission
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 _SQL: Final = statements.of("group")
 _LOCKS: Final = 1718839411
 """The first half of each tenant's advisory lock: tells our locks from those of others."""
-
-_UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-_N_MAX: Final = 2**63 - 1
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -69,7 +65,9 @@ async def read(connection: Connection, asked: Sequence[Asked], catalogs: Catalog
     return found
 
 
-async def write(connection: Connection, found: Read, marks: Iterable[tuple[int, str]], *, prune: str, hint: str) -> None:
+async def write(
+    connection: Connection, found: Read, marks: Iterable[tuple[int, str]], *, prune: str, hint: str
+) -> None:
     """Put down what the hub made of the group. `prune` is the oldest mark worth keeping."""
     states = found.states
     row = await connection.fetchrow(
@@ -98,7 +96,7 @@ async def _read_heads(connection: Connection, asked: Sequence[Asked], catalogs: 
     row = await connection.fetchrow(
         _SQL["read_heads"],
         tenants,
-        [catalogs.version(tenant) for tenant in tenants],
+        [catalogs.newest(tenant) for tenant in tenants],
         *columns({(each.tenant_id, each.submission.rid) for each in asked}, 2),
         *columns({dot for each in numbered for dot in _dots(each)}, 3),
         *columns({(each.tenant_id, key) for each in asked if (key := each.submission.idempotency)}, 2),
@@ -141,14 +139,13 @@ def _state(seq: int, hub_rid: int, catalog: Catalog) -> State:
 
 def _dots(asked: Asked) -> Iterator[tuple[int, int, int]]:
     for mutation in asked.submission.mutations:
-        if 0 < mutation.n <= _N_MAX:
-            yield asked.tenant_id, asked.submission.rid, mutation.n
+        yield asked.tenant_id, asked.submission.rid, mutation.n
 
 
 def _name(named: dict[tuple[int, str, str], bool], tenant_id: int, needs: Needs) -> None:
     """Add what one submission needs. An id that is no UUID names nothing and is refused later."""
     for key in needs.records | needs.walk:
-        if _UUID.fullmatch(key[1]):
+        if validity.UUID.fullmatch(key[1]):
             place = (tenant_id, *key)
             named[place] = named.get(place, False) or key in needs.walk
 

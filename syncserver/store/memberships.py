@@ -27,8 +27,9 @@ def load(states: Mapping[int, State], intervals: Iterable[Row], edges: Iterable[
 
 def columns_of(states: Mapping[int, State]) -> list[Sequence[Any]]:
     """Return the columns of intervals, of edges to be added and of edges to be taken away."""
-    added = (_edge(tenant, edge, edge.kind) for tenant, state in states.items() for edge in state.memberships.dirty.added)
-    removed = (_edge(tenant, edge) for tenant, state in states.items() for edge in state.memberships.dirty.removed)
+    dirty = [(tenant, state.memberships.dirty) for tenant, state in states.items()]
+    added = (_edge(tenant, edge, edge.kind) for tenant, each in dirty for edge in each.added)
+    removed = (_edge(tenant, edge) for tenant, each in dirty for edge in each.removed)
     return [*columns(_intervals(states), 8), *columns(added, 7), *columns(removed, 6)]
 
 

@@ -45,10 +45,11 @@ class Migration(msgspec.Struct, frozen=True):
 def known() -> list[Migration]:
     """Return the migrations of this release, in order."""
     folder = resources.files("syncserver.store") / "migrations"
-    found = []
-    for file in folder.iterdir():
-        if (match := _FILE.fullmatch(file.name)) is not None:
-            found.append(Migration(file.name, match[2], file.read_text(encoding="utf-8")))
+    found = [
+        Migration(file.name, match[2], file.read_text(encoding="utf-8"))
+        for file in folder.iterdir()
+        if (match := _FILE.fullmatch(file.name)) is not None
+    ]
     return sorted(found, key=lambda migration: migration.name)
 
 

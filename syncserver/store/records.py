@@ -19,10 +19,15 @@ Row = tuple[Any, ...]
 _CELLS: Final = msgspec.msgpack.Decoder(dict[str, Cell])
 
 
+def decode_cells(packed: bytes) -> dict[str, Cell]:
+    """Return the cells of a record from the form in which they are stored."""
+    return _CELLS.decode(packed)
+
+
 def load(states: Mapping[int, State], rows: Iterable[Row]) -> None:
     """Give each state the records that were read for its tenant."""
     for tenant, collection, record_id, rev, cells in rows:
-        record = Record(collection, record_id, rev, _CELLS.decode(cells))
+        record = Record(collection, record_id, rev, decode_cells(cells))
         states[tenant].records[collection, record_id] = record
 
 

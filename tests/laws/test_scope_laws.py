@@ -105,6 +105,7 @@ class Model:
         self.past: dict[int, dict[Key, set[str]]] = {0: {}}
 
     def apply(self, change: Change, seq: int) -> None:
+        """Carry out one change and note which keys are open after it."""
         is_new = change.key not in self.values
         values = self.values.setdefault(change.key, {})
         values.update(change.sets)
@@ -119,6 +120,7 @@ class Model:
         self.past[seq] = {record: set(keys) for record, keys in self.counts().items()}
 
     def edges(self) -> set[tuple[Key, str, Key, str]]:
+        """Return who gives to whom, read from the fields of all records."""
         found = set()
         for key, values in self.values.items():
             for field, to in BELONGS_TO.get(key[0], {}).items():
@@ -130,6 +132,7 @@ class Model:
         return found
 
     def counts(self) -> Counts:
+        """Count the reasons for each key, again and again until nothing changes."""
         counts: Counts = {}
         while (more := self._once_more(counts)) != counts:
             counts = more
@@ -145,15 +148,16 @@ class Model:
         for key, person in self.creators.items():
             found[key][f"creator:{person}"] += 1
         for giver, _, taker, kind in self.edges():
-            open_keys = counts.get(giver, {})
-            given = open_keys if kind == "parent" else {"linked:" + key.split(":")[1] for key in open_keys}
-            found[taker].update(list(given))
+            keys = set(counts.get(giver, ()))
+            found[taker].update(keys if kind == "parent" else {"linked:" + key.split(":")[1] for key in keys})
         return {record: keys for record, keys in found.items() if keys}
 
     def holders(self, seq: int) -> set[tuple[str, Key]]:
+        """Return the persons and what they held after the change with this seq."""
         return {(key.split(":")[1], record) for record, keys in self.past[seq].items() for key in keys}
 
     def left_after(self, record: Key, person: str, rev: int) -> bool:
+        """Whether a key of the person on the record was closed after `rev`."""
         ended = [self.grazed.get((record, person), 0)]
         for earlier, later in pairwise(sorted(self.past)):
             gone = self.past[earlier].get(record, set()) - self.past[later].get(record, set())
@@ -169,31 +173,40 @@ class Store:
         self.edges: set[Edge] = set()
 
     def part_for(self, changes: list[Change], known: Values) -> Memberships:
-        m = Memberships()
-        walk, parents = set(), set()
-        for change in changes:
-            walk.add(change.key)
-            for values in (known.get(change.key, {}), change.sets):
-                for field, to in BELONGS_TO.get(change.key[0], {}).items():
-                    parents.add((to, values.get(field)))
-            for field, to in BRINGS_ALONG.get(change.key[0], {}).items():
-                walk.add((to, change.sets.get(field)))
-        while below := {edge.taker for edge in self.edges if edge.giver in walk} - walk:
-            walk |= below
+        """Load what lies around the changes, `known` being the values as they were before them."""
+        m, named = Memberships(), {change.key for change in changes}
+        walk = self._all_below(named | {target for change in changes for target in _brought_by(change)})
+        current = walk | {parent for change in changes for parent in _parents_of(change, known)}
         for (record, _, _), interval in self.intervals.items():
-            named = record in {change.key for change in changes}
-            if named or (interval.to_seq is None and record in walk | parents):
+            if record in named or (interval.to_seq is None and record in current):
                 m.load(record, interval)
         for edge in self.edges:
             if edge.giver in walk:
                 m.load_edge(edge)
         return m
 
+    def _all_below(self, records: set[Key]) -> set[Key]:
+        found = set(records)
+        while more := {edge.taker for edge in self.edges if edge.giver in found} - found:
+            found |= more
+        return found
+
     def write(self, m: Memberships) -> None:
+        """Write what is dirty, as SQL would: insert or replace a row, add and remove edges."""
         self.intervals.update(m.dirty.intervals)
         assert self.edges.isdisjoint(m.dirty.added)
         assert self.edges.issuperset(m.dirty.removed)
         self.edges = self.edges.difference(m.dirty.removed).union(m.dirty.added)
+
+
+def _brought_by(change: Change) -> list[Key]:
+    return [(to, change.sets[f]) for f, to in BRINGS_ALONG.get(change.key[0], {}).items() if change.sets.get(f)]
+
+
+def _parents_of(change: Change, known: Values) -> list[Key]:
+    both = (known.get(change.key, {}), change.sets)
+    fields = BELONGS_TO.get(change.key[0], {}).items()
+    return [(to, values[field]) for field, to in fields for values in both if values.get(field)]
 
 
 def _changes() -> st.SearchStrategy[list[Change]]:
@@ -246,6 +259,7 @@ class Hub:
         self.records: dict[Key, Record] = {}
 
     def apply(self, m: Memberships, change: Change, seq: int) -> scope.Moves:
+        """Carry out one change by the rules."""
         before = self.records.get(change.key) or unknown(*change.key)
         after = Record(*change.key, seq, _cells(before, change, seq))
         self.records[change.key] = after

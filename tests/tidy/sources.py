@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +40,13 @@ def tree(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), str(file))
 
 
+def comments(file: Path) -> dict[int, str]:
+    """Map each line that has a comment to that comment."""
+    with file.open("rb") as source:
+        tokens = list(tokenize.tokenize(source.readline))
+    return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+
+
 def line_count(file: Path) -> int:
     """Count the lines of a file."""
     return len(file.read_text(encoding="utf-8").splitlines())
@@ -69,3 +77,8 @@ def identifiers(file: Path) -> Iterator[tuple[str, ast.AST]]:
             yield node.id, node
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.attr, node
+
+
+def expect_none(found: list[str], advice: str) -> None:
+    """Fail with what to do and with every place where it is to be done."""
+    assert not found, "\n".join([advice, *found])

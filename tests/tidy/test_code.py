@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +14,9 @@ FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 
 MEANINGLESS = {"base", "common", "core", "helpers", "manager", "models", "utils"}
-EXCUSE = re.compile(r"#\s*(noqa|type:\s*ignore)(?P<codes>[^#(]*)(?P<reason>\(.{8,}\))?")
-HAS_CODE = re.compile(r":\s*[A-Z]+\d+|\[[a-z-]+\]")
-
-
-def nothing(found: list[str], advice: str) -> None:
-    """Fail with the list of places and with what to do about them."""
-    assert not found, "\n".join([advice, *found])
+PROMISE = re.compile(r"[^a-z\s].*\.$", re.DOTALL)
+EXCUSE = re.compile(r"#\s*(?:noqa|type:\s*ignore)")
+CODE_AND_REASON = re.compile(r"#\s*(?:noqa:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*|type:\s*ignore\[[a-z, -]+\])(?P<reason>.*)")
 
 
 def test_a_file_is_named_for_its_one_idea() -> None:
@@ -28,10 +25,10 @@ def test_a_file_is_named_for_its_one_idea() -> None:
         sources.place(file) for file in sources.python_files() if MEANINGLESS & {file.stem, *relative_parents(file)}
     ]
 
-    nothing(found, "Name it after the one thing it is about:")
+    sources.expect_none(found, "Name it after the one thing it is about:")
 
 
-def relative_parents(file: sources.Path) -> tuple[str, ...]:
+def relative_parents(file: Path) -> tuple[str, ...]:
     """Give the folders between the checkout and a file."""
     return file.relative_to(sources.CHECKOUT).parts[:-1]
 
@@ -39,15 +36,16 @@ def relative_parents(file: sources.Path) -> tuple[str, ...]:
 def test_files_are_short() -> None:
     """No file of code is longer than a reader can hold."""
     lengths = [(sources.line_count(file), sources.place(file)) for file in sources.python_files()]
+    found = [f"{place}: {lines}" for lines, place in lengths if lines > FILE_LINES_MAX]
 
-    nothing([f"{place}: {lines}" for lines, place in lengths if lines > FILE_LINES_MAX], "Cut it at the idea it hides:")
+    sources.expect_none(found, "Cut it at the idea it hides:")
 
 
 def test_functions_are_short() -> None:
     """No function is longer than a screen."""
     found = [f"{f.place} {f.name}: {f.lines}" for f in sources.functions() if f.lines > FUNCTION_LINES_MAX]
 
-    nothing(found, "Give its parts names of their own:")
+    sources.expect_none(found, "Give its parts names of their own:")
 
 
 def test_a_package_file_says_only_what_the_package_is() -> None:
@@ -57,10 +55,10 @@ def test_a_package_file_says_only_what_the_package_is() -> None:
     found = [sources.place(file) for file in files if file != register and not is_docstring_only(file)]
 
     assert files
-    nothing(found, "Move the code to a module and import that:")
+    sources.expect_none(found, "Move the code to a module and import that:")
 
 
-def is_docstring_only(file: sources.Path) -> bool:
+def is_docstring_only(file: Path) -> bool:
     """Tell whether a file is one docstring."""
     tree = sources.tree(file)
     return len(tree.body) == 1 and ast.get_docstring(tree) is not None
@@ -75,12 +73,14 @@ def test_no_handler_swallows_what_it_does_not_know() -> None:
         if isinstance(node, ast.ExceptHandler) and catches_all(node) and not gives_account(node)
     ]
 
-    nothing(found, "Catch what you expect by name; let the rest rise, or log it with log.exception:")
+    sources.expect_none(found, "Catch what you expect by name; let the rest rise, or log it with log.exception:")
 
 
 def catches_all(handler: ast.ExceptHandler) -> bool:
     """Tell whether a handler is bare or names one of the roots of all exceptions."""
-    named = [node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)] if handler.type else ["Exception"]
+    named = (
+        [node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)] if handler.type else ["Exception"]
+    )
     return bool({"Exception", "BaseException"} & set(named))
 
 
@@ -93,21 +93,24 @@ def gives_account(handler: ast.ExceptHandler) -> bool:
 
 
 def test_an_excuse_from_a_tool_names_its_rule_and_its_reason() -> None:
-    """Every `noqa` and `type: ignore` carries a code, and a reason in parentheses or in the line above."""
+    """Every `noqa` and `type: ignore` carries a code, and a reason behind it or in the line above."""
     found = []
     for file in sources.python_files():
-        lines = ["", *file.read_text(encoding="utf-8").splitlines()]
-        for number, (above, line) in enumerate(zip(lines, lines[1:], strict=False), start=1):
-            excuse = EXCUSE.search(line)
-            if excuse and not (HAS_CODE.match(excuse["codes"].strip()) and (excuse["reason"] or explains(above))):
-                found.append(f"{sources.place(file)}:{number}")
+        comments = sources.comments(file)
+        excuses = {line: comment for line, comment in comments.items() if EXCUSE.match(comment)}
+        found += [
+            f"{sources.place(file)}:{line}"
+            for line, comment in excuses.items()
+            if not gives_reason(comment, above=comments.get(line - 1, ""))
+        ]
 
-    nothing(found, "Write `# noqa: CODE  (why)`:")
+    sources.expect_none(found, "Write `# noqa: CODE  (why)`:")
 
 
-def explains(line: str) -> bool:
-    """Tell whether a line is a comment, or shares the excuse that the next line makes."""
-    return line.strip().startswith("#") or EXCUSE.search(line) is not None
+def gives_reason(excuse: str, *, above: str) -> bool:
+    """Tell whether an excuse has a code, and words beside it or a comment above it."""
+    parts = CODE_AND_REASON.match(excuse)
+    return parts is not None and (len(parts["reason"].strip(" ()-")) > 8 or bool(above))
 
 
 @pytest.mark.parametrize("package", sources.PACKAGES)
@@ -123,7 +126,7 @@ def test_one_thing_has_one_word(package: str) -> None:
     ]
 
     assert len(banned) > 5
-    nothing(found, "docs/glossary.md has another word for this:")
+    sources.expect_none(found, "docs/glossary.md has another word for this:")
 
 
 def snake(name: str) -> str:
@@ -139,7 +142,7 @@ def test_every_test_states_a_promise() -> None:
         for node in ast.walk(sources.tree(file))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
     ]
-    found = [place for place, sentence in tests if not re.match(r"[A-Z0-9`\"'].*\.$", sentence.split("\n\n")[0], re.S)]
+    found = [place for place, text in tests if not PROMISE.match(text.split("\n\n")[0])]
 
     assert tests
-    nothing(found, "Say in a sentence what the test promises:")
+    sources.expect_none(found, "Say in a sentence what the test promises:")

@@ -12,7 +12,9 @@ from packaging.utils import canonicalize_name
 from tests.tidy import sources
 
 REQUIREMENTS = sources.CHECKOUT / "requirements"
-LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(?: ;[^\\\n]*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
+LOCKED = re.compile(
+    r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(?: ;[^\\\n]*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE
+)
 PROJECT = tomllib.loads((sources.CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
@@ -39,7 +41,11 @@ def test_what_the_project_needs_is_what_is_locked() -> None:
     direct = [*PROJECT["project"]["dependencies"], *groups["build"], *(x for x in groups["dev"] if isinstance(x, str))]
     dev = locked("dev.txt")
 
-    wrong = [need for need in map(Requirement, direct) if not need.specifier.contains(dev.get(canonicalize_name(need.name), ""))]
+    wrong = [
+        need
+        for need in map(Requirement, direct)
+        if not need.specifier.contains(dev.get(canonicalize_name(need.name), ""))
+    ]
 
     assert wrong == []
 

@@ -1,0 +1,305 @@
+"""The conversation of a device with the hub: enrol, push what is unsent, pull what is new.
+
+Each answer is taken in one step of the store, so the device can be killed between any two of them.
+What was under way is then simply said again: the hub knows a mutation by its number and repeats its
+verdict, and a page that was not kept is asked for again from the same cursor.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from clients import errors
+from clients.store import Enrolment
+from clients.transport import Call, Reply
+from replication import device, wire
+from replication.catalog import Catalog
+from replication.verdict import MutationVerdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from clients.machine import Machine
+    from clients.store import Key, Store
+    from clients.transport import Transport
+    from replication.mutation import Mutation
+
+PATH_CATALOG: Final = "/v1/catalog"
+
+PUSH_HEAD_BYTES: Final = 8_192
+"""Room in a push for what stands beside the mutations; the cursor is the largest of it."""
+STALLED_MAX: Final = 5
+PLAIN: Final = device.Layout()
+EPOCHS_MAX: Final = 3
+
+
+class PushTold(msgspec.Struct, frozen=True):
+    """What a device reads of the answer to a push."""
+
+    applied: int
+    verdicts: tuple[MutationVerdict, ...]
+    limits: wire.Limits
+    durable: int
+    expected: int | None = None
+    retry_after_ms: int | None = None
+
+
+class Exchange:
+    """One device's end of the conversation."""
+
+    def __init__(self, store: Store, transport: Transport, machine: Machine) -> None:
+        """Speak for the device whose file this is."""
+        self._store = store
+        self._transport = transport
+        self._machine = machine
+        self._layouts: dict[str, device.Layout] = {}
+        self._laid_out: Catalog | None = None
+
+    async def enrol(self, code: str, name: str, platform: str | None) -> None:
+        """Become a replica, a new one each time: unsent edits are numbered anew for it."""
+        body = wire.EnrolRequest(code, name, platform)
+        # Repeated, it would make a second replica, and a code may be good for one only.
+        reply = await self._transport.send(Call(method="POST", path=wire.PATH_ENROL, body=body, repeatable=False))
+        told = reply.decode(wire.EnrolAnswer)
+        with self._step():
+            self._store.enrol(
+                Enrolment(told.replica, told.rid, told.token, told.refresh, told.epoch, told.schema, told.limits)
+            )
+            self._store.begin_replica()
+            self._begin_scope()
+        await self._fetch_catalog()
+
+    async def sync(self) -> None:
+        """Push until nothing is unsent, then pull until nothing is new."""
+        for _ in range(EPOCHS_MAX):
+            try:
+                await self._fetch_catalog()
+                await self._push_all()
+                await self._pull_all()
+                return await self._fetch_catalog()
+            except errors.EpochChanged as changed:
+                self._restart(changed)
+        raise errors.NoProgress(f"the server changed its epoch {EPOCHS_MAX} times in a row")
+
+    # Push.
+
+    async def _push_all(self) -> None:
+        stalled = 0
+        while batch := self._batch():
+            told = await self._push(batch)
+            self._settle(told)
+            self._recall(told.expected)
+            left = self._store.unsent(1)
+            stalled = stalled + 1 if left and left[0].n == batch[0].n else 0
+            if stalled == STALLED_MAX:
+                raise errors.NoProgress(f"mutation {batch[0].n} was sent {STALLED_MAX} times and got no verdict")
+            await self._transport.pause(told.retry_after_ms or 0)
+
+    def _batch(self) -> list[Mutation]:
+        """Return the next push. What could still be undone must not be sent: its number would be given twice."""
+        self._require_no_open_edits()
+        limits = self._enrolment().limits
+        # A tx that begins as the last of a push is sent whole.
+        return cut(self._store.unsent(limits.mutations + limits.tx), limits)
+
+    async def _push(self, batch: list[Mutation]) -> PushTold:
+        machine, catalog = self._machine, self._store.catalog()
+        body = wire.PushRequest(
+            epoch=self._enrolment().epoch,
+            schema=catalog.version if catalog else 0,
+            cursor=self._store.cursor(),
+            verdicts_seen=self._store.verdicts_seen(),
+            clock=wire.Clock(machine.now_ms(), machine.mono_ms(), machine.zone),
+            mutations=tuple(batch),
+        )
+        reply = await self._send(Call(method="POST", path=wire.PATH_PUSH, body=body))
+        return reply.decode(PushTold)
+
+    def _settle(self, told: PushTold) -> None:
+        """Take all verdicts of one answer; one that was taken before says nothing new."""
+        with self._step():
+            for verdict in told.verdicts:
+                mutation = self._store.acknowledge(verdict)
+                if mutation is not None:
+                    self._take_verdict(mutation, verdict)
+            self._store.trim(told.durable)
+            schema = max([self._enrolment().schema, *(verdict.schema for verdict in told.verdicts)])
+            self._store.enrol(msgspec.structs.replace(self._enrolment(), limits=told.limits, schema=schema))
+
+    def _take_verdict(self, mutation: Mutation, verdict: MutationVerdict) -> None:
+        copy = self._store.copy((mutation.collection, mutation.id))
+        layout = self.layout(mutation.collection)
+        copy = device.settle(copy, layout, mutation, verdict)
+        self._store.save(copy, device.view(copy, layout))
+
+    def _recall(self, expected: int | None) -> None:
+        """Send again what the hub says it has never had."""
+        if expected is None or expected > self._store.verdicts_seen():
+            return
+        with self._step():
+            lost = self._store.recall(expected - 1)
+            self._show(self._store.records())
+        if lost:
+            raise errors.HistoryLost(f"the server asks for mutation {expected}; {lost} from there on are not kept")
+
+    # Pull.
+
+    async def _pull_all(self) -> None:
+        more = True
+        while more:
+            body = wire.PullRequest(cursor=self._store.cursor())
+            reply = await self._send(Call(method="POST", path=wire.PATH_PULL, body=body))
+            page = reply.decode(wire.PullAnswer)
+            self._take_page(page)
+            more = page.more
+            await self._transport.pause(page.retry_after_ms or 0 if more else 0)
+
+    def _take_page(self, page: wire.PullAnswer) -> None:
+        """Take a page and its cursor together; after the last one nothing older can come."""
+        with self._step():
+            for commit in page.commits:
+                for change in commit.changes:
+                    self._take_change(change, commit.seq)
+            self._store.set_cursor(page.cursor)
+            self._store.trim(page.durable)
+            if not page.more:
+                self._drop_doubted()
+                self._store.purge()
+
+    def _take_change(self, change: wire.Change, seq: int) -> None:
+        copy = self._store.copy((change.collection, change.id))
+        layout = self.layout(change.collection)
+        match change.op:
+            case "put" | "enter":
+                fields = change.fields if isinstance(change.fields, dict) else {}
+                copy = device.put(copy, layout, change.rev, fields, seq)
+            case "delete":
+                copy = device.delete(copy, change.rev, seq)
+            case "leave":
+                copy = device.leave(copy, seq)
+            case _:
+                raise errors.Unintelligible(f"a change with op {change.op!r}")
+        self._store.save(copy, device.view(copy, layout), fresh=change.op in ("put", "enter"))
+
+    def _drop_doubted(self) -> None:
+        for key in self._store.doubted():
+            copy = self._store.copy(key)
+            copy = device.leave(copy, copy.told_at)
+            self._store.save(copy, device.view(copy, self.layout(key[0])))
+
+    # The hub begins again, or says something new about itself.
+
+    def _restart(self, changed: errors.EpochChanged) -> None:
+        """Take up the conversation with a hub that was restored: what it lost is unsent again."""
+        try:
+            news = msgspec.convert(changed.document, EpochNews)
+        except msgspec.ValidationError as exc:
+            raise errors.Unintelligible(f"epoch_changed: {exc}") from exc
+        with self._step():
+            lost = self._store.recall(news.applied)
+            for key in self._store.records():
+                copy = device.restart(self._store.copy(key), news.position)
+                for mutation in copy.edits:
+                    self._store.replace(mutation)
+                self._store.save(copy, device.view(copy, self.layout(key[0])))
+            self._begin_scope()
+            self._store.enrol(msgspec.structs.replace(self._enrolment(), epoch=news.epoch))
+        if lost:
+            raise errors.HistoryLost(f"the server was restored; {lost} mutations after {news.applied} are not kept")
+
+    def _begin_scope(self) -> None:
+        """Pull everything in scope anew; what does not come again has left it."""
+        self._store.set_cursor(None)
+        self._store.doubt()
+
+    async def _fetch_catalog(self) -> None:
+        """Get the catalogue if there is none, or a verdict spoke of another one."""
+        known = self._store.catalog()
+        if known is not None and known.version == self._enrolment().schema:
+            return
+        catalog = (await self._send(Call(method="GET", path=PATH_CATALOG))).decode(Catalog)
+        with self._step():
+            self._store.set_catalog(catalog)
+            self._store.enrol(msgspec.structs.replace(self._enrolment(), schema=catalog.version))
+            self._show(self._store.records())
+
+    async def _send(self, call: Call) -> Reply:
+        """Send under the device's token, and renew it once if it is no longer good."""
+        try:
+            return await self._transport.send(msgspec.structs.replace(call, token=self._enrolment().token))
+        except errors.NotAuthorised:
+            await self._renew()
+            return await self._transport.send(msgspec.structs.replace(call, token=self._enrolment().token))
+
+    async def _renew(self) -> None:
+        body = wire.RefreshRequest(self._enrolment().refresh)
+        reply = await self._transport.send(Call(method="POST", path=wire.PATH_REFRESH, body=body))
+        told = reply.decode(wire.RefreshAnswer)
+        with self._step():
+            self._store.enrol(msgspec.structs.replace(self._enrolment(), token=told.token, refresh=told.refresh))
+
+    # What the steps share.
+
+    def layout(self, collection: str) -> device.Layout:
+        """Return how the collection is laid out; one that no catalogue names has plain fields."""
+        catalog = self._store.catalog()
+        if catalog is not self._laid_out:
+            known = catalog.collections.items() if catalog else ()
+            self._layouts = {name: device.layout_of(declared) for name, declared in known}
+            self._laid_out = catalog
+        return self._layouts.get(collection, PLAIN)
+
+    def _show(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            copy = self._store.copy(key)
+            self._store.save(copy, device.view(copy, self.layout(key[0])))
+
+    def _enrolment(self) -> Enrolment:
+        enrolment = self._store.enrolment()
+        if enrolment is None:
+            raise errors.NotEnrolled("enrol this device with a code from the office first")
+        return enrolment
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        self._require_no_open_edits()
+        with self._store.transaction():
+            yield
+
+    def _require_no_open_edits(self) -> None:
+        assert not self._store.busy, "a transaction of edits is open: end it before anything is awaited"
+
+
+class EpochNews(msgspec.Struct, frozen=True):
+    """What a restored hub still knows: its new epoch, this device's counter, its position."""
+
+    epoch: str
+    applied: int
+    position: int
+
+
+def cut(mutations: list[Mutation], limits: wire.Limits) -> list[Mutation]:
+    """Return the mutations of the next push: as many as the limits allow, no tx in two parts."""
+    batch: list[Mutation] = []
+    room = limits.bytes - PUSH_HEAD_BYTES
+    for run in _runs(mutations):
+        room -= sum(len(msgspec.json.encode(mutation)) + 1 for mutation in run)
+        if batch and (room < 0 or len(batch) + len(run) > limits.mutations):
+            break
+        batch += run
+    return batch
+
+
+def _runs(mutations: list[Mutation]) -> Iterator[list[Mutation]]:
+    """Yield what may not be parted: a tx, or one mutation without."""
+    run: list[Mutation] = []
+    for mutation in mutations:
+        if run and (mutation.tx is None or mutation.tx != run[-1].tx):
+            yield run
+            run = []
+        run.append(mutation)
+    if run:
+        yield run

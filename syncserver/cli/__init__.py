@@ -1,0 +1,1 @@
+"""The command line: each file the commands on one thing."""

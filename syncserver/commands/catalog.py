@@ -1,0 +1,48 @@
+"""The catalogue of a tenant: which one holds, and a new one put in force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from replication import catalog_file
+from syncserver.commands.errors import NoCatalogue
+from syncserver.store import group, statements
+
+if TYPE_CHECKING:
+    from replication.catalog import Catalog
+    from syncserver.store.catalogs import Catalogs
+    from syncserver.store.db import Connection, Database
+
+_SQL: Final = statements.of("catalogs")
+
+
+async def current(database: Database, catalogs: Catalogs, tenant_id: int) -> Catalog:
+    """Return the catalogue that holds now."""
+    async with database.transaction(tenant_id) as connection:
+        found = await connection.fetchrow(_SQL["current"], tenant_id, catalogs.held(tenant_id))
+    if found is None or found["hash"] is None:
+        raise NoCatalogue(f"tenant {tenant_id} has no catalogue")
+    return catalogs.take(tenant_id, found["version"], found["content"])
+
+
+async def publish(database: Database, catalogs: Catalogs, tenant_id: int, content: str) -> Catalog:
+    """Put a catalogue in force, if it says something else than the one that holds.
+
+    Raises `BadCatalog` with all that is wrong with the text. The tenant's lock is taken as a group
+    takes it: each commit is judged by one catalogue, and the change falls between two of them.
+    """
+    wanted = catalog_file.parse(content)
+    async with database.transaction(tenant_id) as connection:
+        await group.lock(connection, [tenant_id])
+        found = await connection.fetchrow(_SQL["current"], tenant_id, [])
+        if found is None:
+            raise NoCatalogue(f"there is no tenant {tenant_id}")
+        if found["hash"] == wanted.hash:
+            return catalogs.take(tenant_id, found["version"], found["content"])
+        return catalogs.take(tenant_id, await _add(connection, tenant_id, wanted.hash, content), content)
+
+
+async def _add(connection: Connection, tenant_id: int, digest: str, content: str) -> int:
+    version: int = await connection.fetchval(_SQL["add"], tenant_id, digest, content)
+    await connection.execute(_SQL["choose"], tenant_id, version)
+    return version

@@ -1,0 +1,54 @@
+"""The state folder of a development start: what is in it, and how it is emptied."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from syncserver.dev.errors import NotOurFolder
+
+MARK: Final = "fieldsync-dev"
+TOKENS: Final = "dev-tokens.json"
+KEYS: Final = "secret-keys"
+PRIVATE: Final = 0o600
+
+
+def default() -> Path:
+    """Return where the state lies if nobody says otherwise."""
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(os.environ.get("FIELDSYNC_STATE_DIR") or Path(home) / "fieldsync" / "dev")
+
+
+def prepare(folder: Path, *, fresh: bool) -> None:
+    """Make the folder; `fresh` empties it first, if a development start has made it."""
+    if fresh and folder.exists() and any(folder.iterdir()):
+        if not (folder / MARK).is_file():
+            raise NotOurFolder(f"{folder} was not made by `fieldsync dev`; empty it yourself or choose another --data")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    (folder / MARK).touch()
+
+
+def secret_keys(folder: Path) -> str:
+    """Return the keys that seal cursors, made once for each folder."""
+    kept = folder / KEYS
+    if not kept.exists():
+        write(kept, secrets.token_urlsafe(32))
+    return kept.read_text(encoding="utf-8").strip()
+
+
+def read_json(path: Path) -> Any:
+    """Return what the file holds, None if there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    draft = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "w", encoding="utf-8") as file:
+        file.write(text)
+    draft.replace(path)

@@ -1,0 +1,178 @@
+"""What the environment says, read once into one frozen struct.
+
+Every variable is named FIELDSYNC_…; a value that cannot be meant ends the start with a sentence
+that names its variable. Everything has a limit with a name, and here is where limits are set.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+
+from replication.wire import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+HOST: Final = "127.0.0.1"
+PORT: Final = 8_080
+KEY_CHARACTERS_MIN: Final = 32
+KEYS_FILE: Final = "secret_keys"
+LIMIT_MAX: Final = 2**30
+
+LIMITS: Final = {
+    "mutations": "FIELDSYNC_PUSH_MUTATIONS_MAX",
+    "bytes": "FIELDSYNC_BODY_BYTES_MAX",
+    "fields": "FIELDSYNC_MUTATION_FIELDS_MAX",
+    "tx": "FIELDSYNC_TX_MUTATIONS_MAX",
+    "page": "FIELDSYNC_PAGE_CHANGES_MAX",
+}
+"""The variable that sets each of the limits that devices are told."""
+
+T = TypeVar("T")
+
+
+class SettingsInvalid(Exception):
+    """An environment variable is missing or cannot be meant; the message names it."""
+
+    code: ClassVar[str] = "settings_invalid"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the environment decides. The first of `secret_keys` seals, all of them open."""
+
+    database_url: str
+    secret_keys: tuple[bytes, ...]
+    redis_url: str | None = None
+    host: str = HOST
+    port: int = PORT
+    state_dir: Path | None = None
+    catalog: Path | None = None
+    log_level: LogLevel = "info"
+    allow_loopback_vendors: bool = False
+    limits: Limits = Limits()
+
+    def __repr__(self) -> str:
+        """Return a text without the secrets: settings are shown when a start fails."""
+        return f"Settings(host={self.host!r}, port={self.port}, log_level={self.log_level!r})"
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings, or raise `SettingsInvalid`."""
+    return Settings(
+        database_url=database_url(environ),
+        secret_keys=_keys(_required(environ, "FIELDSYNC_SECRET_KEYS")),
+        redis_url=_given(environ, "FIELDSYNC_REDIS_URL", _redis_url, None),
+        host=environ.get("FIELDSYNC_HOST") or HOST,
+        port=_given(environ, "FIELDSYNC_PORT", _port, PORT),
+        state_dir=_given(environ, "FIELDSYNC_STATE_DIR", _path, None),
+        catalog=_given(environ, "FIELDSYNC_CATALOG", _file, None),
+        log_level=_given(environ, "FIELDSYNC_LOG_LEVEL", _log_level, "info"),
+        allow_loopback_vendors=_given(environ, "FIELDSYNC_ALLOW_LOOPBACK_VENDORS", _switch, default=False),
+        limits=_limits(environ),
+    )
+
+
+def database_url(environ: Mapping[str, str] = os.environ) -> str:
+    """Return where the database is: all that the commands need which never serve."""
+    return _parsed("FIELDSYNC_DATABASE_URL", _required(environ, "FIELDSYNC_DATABASE_URL"), _postgres_url)
+
+
+def keep_secret_keys(state_dir: Path) -> str:
+    """Return the keys kept in the state directory, making one the first time; for development."""
+    file = state_dir / KEYS_FILE
+    if not file.exists():
+        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as out:
+            out.write(secrets.token_hex(KEY_CHARACTERS_MIN))
+    return file.read_text(encoding="ascii").strip()
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name)
+    if not value:
+        raise SettingsInvalid(f"{name} is not set")
+    return value
+
+
+def _given(environ: Mapping[str, str], name: str, parse: Callable[[str], T], default: T) -> T:
+    value = environ.get(name)
+    return _parsed(name, value, parse) if value else default
+
+
+def _parsed(name: str, value: str, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(value)
+    except ValueError as exc:
+        # The value itself is not shown: some of them are secrets.
+        raise SettingsInvalid(f"{name} {exc}") from None
+
+
+def _postgres_url(value: str) -> str:
+    if urlsplit(value).scheme not in ("postgres", "postgresql"):
+        raise ValueError("must be a URL that begins with postgresql://")
+    return value
+
+
+def _redis_url(value: str) -> str:
+    if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("must be a URL that begins with redis://, rediss:// or unix://")
+    return value
+
+
+def _keys(value: str) -> tuple[bytes, ...]:
+    keys = tuple(key.strip() for key in value.split(","))
+    if any(len(key) < KEY_CHARACTERS_MIN for key in keys):
+        raise SettingsInvalid(
+            f"FIELDSYNC_SECRET_KEYS must be keys of at least {KEY_CHARACTERS_MIN} characters, separated by commas"
+        )
+    return tuple(key.encode() for key in keys)
+
+
+def _port(value: str) -> int:
+    if not value.isdecimal() or not 0 <= int(value) <= 65_535:
+        raise ValueError("must be a port, 0 to 65535; 0 takes a free one")
+    return int(value)
+
+
+def _path(value: str) -> Path:
+    return Path(value).absolute()
+
+
+def _file(value: str) -> Path:
+    if not Path(value).is_file():
+        raise ValueError("must be the path of a file that exists")
+    return Path(value).absolute()
+
+
+def _log_level(value: str) -> LogLevel:
+    levels: tuple[LogLevel, ...] = get_args(LogLevel)
+    for level in levels:
+        if level == value.lower():
+            return level
+    raise ValueError(f"must be one of {', '.join(levels)}")
+
+
+def _switch(value: str) -> bool:
+    switches = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if value.lower() not in switches:
+        raise ValueError("must be 1 or 0")
+    return switches[value.lower()]
+
+
+def _limits(environ: Mapping[str, str]) -> Limits:
+    given = {limit: _given(environ, name, _positive, None) for limit, name in LIMITS.items()}
+    return Limits(**{limit: number for limit, number in given.items() if number is not None})
+
+
+def _positive(value: str) -> int | None:
+    if not value.isdecimal() or not 1 <= int(value) <= LIMIT_MAX:
+        raise ValueError(f"must be a whole number from 1 to {LIMIT_MAX}")
+    return int(value)
