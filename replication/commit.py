@@ -6,7 +6,7 @@ conflicts, scope and authority are judged for each cell and never refuse a tx.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -20,6 +20,10 @@ from replication.versions import Dot
 
 if TYPE_CHECKING:
     from replication.rows import Key
+
+
+DONE: Final = frozenset({"applied", "merged", "converged"})
+"""The verdicts after which a person's word on a conflict has taken effect."""
 
 
 def digest_of(mutation: Mutation | Malformed) -> bytes:
@@ -169,8 +173,8 @@ class Commit:
 
     def _relations(self, ready: validity.Prepared, record: Record, person: str) -> tuple[str, ...]:
         """Return what the person is to the record; nothing means out of scope."""
-        if self.submission.authority != "device":
-            return ("",)
+        if self.submission.authority != "device" or not self.sequential:
+            return (self.submission.relation,)
         if not record.exists:
             return ("creator",)
         if ready.collection.is_for_all:
@@ -186,7 +190,7 @@ class Commit:
         """Number the change and the enters and leaves that follow from it; fan them out."""
         state, mutation, after = self.state, ready.mutation, outcome.record
         creator = None
-        if not before.exists and self.submission.authority == "device":
+        if not before.exists and self.replica.kind == "device":
             creator = mutation.by or self.submission.person
         seq = state.seq
         moves = scope.refresh(state.memberships, state.catalog, before, after, creator, seq)
@@ -246,7 +250,7 @@ class Commit:
         effects.conflicts += [rows.ConflictRow(seq, entry) for entry in outcome.conflicts]
         dot = Dot(self.replica.rid, ready.mutation.n)
         ended = dict.fromkeys(outcome.closed, True)
-        if self.submission.ends is not None:
+        if self.submission.ends is not None and not any(told.verdict in KEEPS for told in outcome.cells.values()):
             ended[self.submission.ends[0]] = self.submission.ends[1]
         effects.updates += [
             rows.ConflictUpdate(entry, "settled" if settled else "undone", dot) for entry, settled in ended.items()

@@ -160,7 +160,7 @@ def _own_reasons(flow: _Flow, change: _Change, creator: str | None) -> None:
     if creator is not None:
         if _holds_creator(change.holder, change.now):
             flow.give(change.record, [f"creator:{creator}"], 1)
-    elif _holds_creator(change.holder, change.was) and not _holds_creator(change.holder, change.now):
+    elif not _holds_creator(change.holder, change.now):
         for key, count in _own_creators(flow.m, change):
             flow.give(change.record, [key], -count)
 

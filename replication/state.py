@@ -54,15 +54,18 @@ class Shown(msgspec.Struct, frozen=True):
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """One push of one replica. Devices number their mutations, the hub numbers all others.
 
+    `relation` counts where the replica is no device: it is that of the value that is restored.
     `authorities` names, by collection and cell, where the class is another than `authority`.
     `served` comes from the sealed cursor; `persons` may be named by `by`. `shown` makes the
     answer depend on the state that a person was shown; `ends` is the conflict a write settles
-    (True) or undoes (False).
+    (True) or undoes (False). Whoever restores a value for somebody else acts in that one's class
+    and `relation`; a device's relations follow from memberships.
     """
 
     rid: int
     person: str
     authority: str
+    relation: str = ""
     authorities: dict[str, dict[str, str]] = {}
     mutations: tuple[Mutation | Malformed, ...]
     numbered: bool = True

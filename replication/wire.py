@@ -258,7 +258,7 @@ def _convert(parts: dict[str, Any], limits: Limits) -> Mutation | Malformed:
         raise BadRequest("a mutation has no number n")
     try:
         mutation = msgspec.convert(parts, Mutation)
-        fault = _fault(mutation, limits)
+        found = fault(mutation, limits)
         if fault is None:
             json.dumps(parts, allow_nan=False)
             digest(mutation)
@@ -269,7 +269,7 @@ def _convert(parts: dict[str, Any], limits: Limits) -> Mutation | Malformed:
 
 
 def _checked(mutation: Mutation, limits: Limits) -> Mutation | Malformed:
-    fault = _fault(mutation, limits)
+    found = fault(mutation, limits)
     if fault is None:
         return mutation
     return _malformed(mutation.n, msgspec.to_builtins(mutation), fault)
@@ -299,7 +299,7 @@ def _is_name(text: str) -> bool:
     return len(text) <= NAME_CHARACTERS_MAX and text.isprintable()
 
 
-def _fault(mutation: Mutation, limits: Limits) -> str | None:
+def fault(mutation: Mutation, limits: Limits) -> str | None:
     """Return what keeps a well-typed mutation from being judged or stored."""
     if len(mutation.set) + len(mutation.do) > limits.fields:
         return f"more than {limits.fields} fields"

@@ -5,12 +5,28 @@ CommandError
 ├── Unavailable        the database could not be reached, or the server is stopping; try again
 ├── SubmissionFailed   a fault of ours in this submission alone; the rest of its group went on
 ├── UnknownReplica     the tenant has no such replica
-└── NoCatalogue        the tenant has no catalogue yet, so nothing can be judged
+├── NoCatalogue        the tenant has no catalogue yet, so nothing can be judged
+├── UnknownCollection  the tenant's catalogue has no such collection
+├── UnknownRecord      the record is not known, or not the person's to see
+├── UnknownConflict    there is no conflict entry of this id
+├── ConflictOpen       an undo of a conflict that still waits for a person
+├── ConflictDecided    a settling of a conflict that does not wait
+├── NothingToRestore   an undo of a merge in which nothing was lost
+├── EnrolmentRefused   the enrolment code is unknown, used up or too old
+├── RefreshRefused     the refresh token is unknown, revoked or too old
+├── Fenced             the replica was revoked
+├── ReplicaForked      a number that was settled stands for another mutation
+├── EpochChanged       the push, or its cursor, is of another epoch
+├── BadFilter          a list was asked for with a field or value that cannot be meant
+└── Refused            an office's write that could not be meant; nothing was carried out
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from replication.verdict import MutationVerdict
 
 
 class CommandError(Exception):
@@ -18,9 +34,10 @@ class CommandError(Exception):
 
     code: ClassVar[str] = "command_error"
 
-    def __init__(self, message: str, *, retry_after_ms: int | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_ms: int | None = None, **members: str | int) -> None:
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
+        self.members = members
 
 
 class Overloaded(CommandError):
@@ -51,3 +68,85 @@ class NoCatalogue(CommandError):
     """The tenant has no catalogue."""
 
     code = "no_catalogue"
+
+
+class UnknownCollection(CommandError):
+    """The catalogue has no collection of this name; the message lists those there are."""
+
+    code = "unknown_collection"
+
+
+class UnknownRecord(CommandError):
+    """The record is not known, or the person may not see it; which of the two is not told."""
+
+    code = "unknown_record"
+
+
+class UnknownConflict(CommandError):
+    """There is no conflict entry of this id."""
+
+    code = "unknown_conflict"
+
+
+class ConflictOpen(CommandError):
+    """The conflict waits for a person: settle it, there is nothing to undo."""
+
+    code = "conflict_open"
+
+
+class ConflictDecided(CommandError):
+    """The conflict was decided by a rule: undo it, there is nothing to settle."""
+
+    code = "conflict_decided"
+
+
+class NothingToRestore(CommandError):
+    """The conflict was merged from operations: nothing was lost, so nothing can be put back."""
+
+    code = "nothing_to_restore"
+
+
+class EnrolmentRefused(CommandError):
+    """The enrolment code is unknown, used up or too old."""
+
+    code = "enrolment_refused"
+
+
+class RefreshRefused(CommandError):
+    """The refresh token is unknown, revoked or too old."""
+
+    code = "refresh_refused"
+
+
+class Fenced(CommandError):
+    """The replica was revoked: nothing that it sends is taken."""
+
+    code = "fenced"
+
+
+class ReplicaForked(CommandError):
+    """A number of this replica stands for another mutation than the one that was settled."""
+
+    code = "replica_forked"
+
+
+class EpochChanged(CommandError):
+    """The server counts anew: bases and positions of the other epoch mean nothing here."""
+
+    code = "epoch_changed"
+
+
+class BadFilter(CommandError):
+    """A list cannot be filtered by this field, or by this value."""
+
+    code = "bad_filter"
+
+
+class Refused(CommandError):
+    """The write could not be meant; `verdict` is the one that was given and is kept."""
+
+    code = "refused"
+
+    def __init__(self, message: str, *, verdict: MutationVerdict) -> None:
+        super().__init__(message)
+        self.verdict = verdict

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,6 @@ from syncserver.dev.errors import NotOurFolder
 
 MARK: Final = "fieldsync-dev"
 TOKENS: Final = "dev-tokens.json"
-KEYS: Final = "secret-keys"
 PRIVATE: Final = 0o600
 
 
@@ -31,14 +29,6 @@ def prepare(folder: Path, *, fresh: bool) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)
     (folder / MARK).touch()
-
-
-def secret_keys(folder: Path) -> str:
-    """Return the keys that seal cursors, made once for each folder."""
-    kept = folder / KEYS
-    if not kept.exists():
-        write(kept, secrets.token_urlsafe(32))
-    return kept.read_text(encoding="utf-8").strip()
 
 
 def read_json(path: Path) -> Any:

@@ -58,6 +58,6 @@ def _wait(server: Guarded, url: str, log: Path, begin: int) -> None:
 def _ready(url: str) -> bool:
     try:
         with urlopen(f"{url}/ready", timeout=ANSWER_SECONDS) as answer:  # noqa: S310
-            return bool(answer.status == 200)  # noqa: PLR2004
+            return bool(answer.status == 200)
     except (URLError, OSError):
         return False

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from . import errors
+from syncserver.services import errors
 
 NAME: Final = "nobody"
 TRY_SECONDS: Final = 20.0
@@ -66,7 +66,7 @@ def version_line(program: Path, account: Account | None = None) -> str | None:
     """What the program says to `--version`; None when it does not run here."""
     command = [str(program), "--version"]
     user, group = (account.uid, account.gid) if account else (None, None)
-    groups = None if account is None else []
+    groups: list[int] | None = [] if account else None
     try:
         said = subprocess.run(
             command, user=user, group=group, extra_groups=groups, cwd="/", capture_output=True, text=True,

@@ -17,8 +17,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from . import account, errors
-from .folder import Folder
+from syncserver.services import account, errors
+from syncserver.services.folder import Folder
 
 Prefer = Literal["package", "system"]
 
@@ -53,16 +53,16 @@ class Valkey(msgspec.Struct, frozen=True):
 def postgres(place: Folder, prefer: Prefer, major: int | None) -> Postgres:
     """The PostgreSQL to run: of the wanted major version, if a data folder binds us to one."""
     tried: list[str] = []
-    found: list[Postgres] = []
+    bound = False
     for where, programs in _postgres_folders(prefer):
-        candidate = _postgres_in(programs, place)
+        candidate = _postgres_in(programs)
         tried.append(f"{where}: {_remark(candidate)}")
-        if candidate and candidate.major >= POSTGRES_MAJOR_MIN:
-            found.append(candidate)
-    for candidate in found:
+        if candidate is None or candidate.major < POSTGRES_MAJOR_MIN:
+            continue
         if major in {None, candidate.major}:
-            return candidate
-    raise _none_fits(place, tried, major if found else None)
+            return _runnable(candidate, place)
+        bound = True
+    raise _none_fits(place, tried, major if bound else None)
 
 
 def _postgres_folders(prefer: Prefer) -> Iterator[tuple[str, Path]]:
@@ -79,15 +79,17 @@ def _postgres_folders(prefer: Prefer) -> Iterator[tuple[str, Path]]:
         yield str(programs), programs
 
 
-def _postgres_in(programs: Path, place: Folder) -> Postgres | None:
-    """The PostgreSQL of a folder, where need be a copy of it that the servers' account can run."""
+def _postgres_in(programs: Path) -> Postgres | None:
     said = account.version_line(programs / "postgres")
     version = re.search(r"\d+(\.\d+)*", said or "")
-    if not version or not (programs / "initdb").exists():
-        return None
-    if not account.can_run(programs / "initdb", place.account):
-        programs = _copied(programs.parent, place) / "bin"
-    return Postgres(programs, version[0])
+    return Postgres(programs, version[0]) if version and (programs / "initdb").exists() else None
+
+
+def _runnable(found: Postgres, place: Folder) -> Postgres:
+    """The programs where they are, or else a copy of them that the servers' account can run."""
+    if account.can_run(found.programs / "initdb", place.account):
+        return found
+    return Postgres(_copied(found.programs.parent, place) / "bin", found.version)
 
 
 def _remark(candidate: Postgres | None) -> str:

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from . import errors, folder, process
-from .folder import Folder, Running
+from syncserver.services import errors, folder, process
+from syncserver.services.folder import Folder, Running
 
 WAIT_SECONDS_MAX: Final = 45.0
 """Longer than the guard's whole patience with a server that does not want to end."""
@@ -25,7 +25,7 @@ PAUSE_SECONDS: Final = 0.02
 
 def settle(place: Folder, answers: Callable[[Running], bool]) -> Running | int:
     """A server to join, or the lock of the folder for a server to be started."""
-    begun = time.monotonic()
+    begun, orphan_asked = time.monotonic(), False
     while (waited := time.monotonic() - begun) < WAIT_SECONDS_MAX:
         lock = folder.take(place)
         if lock is not None:
@@ -34,21 +34,24 @@ def settle(place: Folder, answers: Callable[[Running], bool]) -> Running | int:
         running = folder.recall(place)
         if running and folder.owner_lives(running) and answers(running):
             return running
-        if running and waited > ORPHAN_SECONDS:
-            _end_orphan(running)
+        if running and waited > ORPHAN_SECONDS and not orphan_asked:
+            # Once, since Valkey takes a second request for impatience and leaves without writing.
+            orphan_asked = _end_orphan(running)
         time.sleep(PAUSE_SECONDS)
     raise errors.StateFolderInUse(_in_use(place))
 
 
-def _end_orphan(running: Running) -> None:
-    if not folder.owner_lives(running) and running.server_born:
-        process.end_stranger(running.server, running.server_born)
+def _end_orphan(running: Running) -> bool:
+    if folder.owner_lives(running) or running.server_born is None:
+        return False
+    process.end_stranger(running.server, running.server_born)
+    return True
 
 
 def _in_use(place: Folder) -> str:
     running = folder.recall(place)
     who = f"process {running.server}, started by process {running.owner}," if running else "a server"
-    return f"{who} works in {place.path}, does not answer and does not end: end it, or choose another folder with --data"
+    return f"{who} works in {place.path}, does not answer and does not end: end it, or choose another --data folder"
 
 
 def record(server: int, port: int, version: str) -> Running:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from . import errors
+from syncserver.services import errors
 
 NAME: Final = "fieldsync"
 """The database, and the role that owns it."""

@@ -18,9 +18,9 @@ from typing import Final
 
 import msgspec
 
-from . import account as accounts
-from . import errors, process
-from .account import Account
+from syncserver.services import account as accounts
+from syncserver.services import errors, process
+from syncserver.services.account import Account
 
 LOCK_SECONDS_MAX: Final = 60.0
 PAUSE_SECONDS: Final = 0.02
@@ -170,6 +170,6 @@ def secret(folder: Folder, name: str) -> str:
 def _write_private(path: Path, content: bytes) -> None:
     draft = path.with_name(path.name + ".draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     draft.rename(path)

@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Final, NoReturn, TypedDict
 
 LOOK_SECONDS: Final = 1.0
@@ -90,7 +91,7 @@ def _spawn(order: Order) -> tuple[int, str]:
     if pid == 0:
         _become(order, guard, write)
     os.close(write)
-    with open(read, encoding="utf-8") as pipe:
+    with os.fdopen(read, encoding="utf-8") as pipe:
         return pid, pipe.read()
 
 
@@ -144,7 +145,7 @@ def _reveal(cover: str, folder: str) -> None:
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
     _call("mount", b"tmpfs", os.fsencode(cover), b"tmpfs", flags, b"size=64k,mode=755")
     os.umask(0o022)
-    os.makedirs(folder)
+    Path(folder).mkdir(parents=True)
     _call("mount", b"/proc/self/fd/%d" % inside, os.fsencode(folder), None, MS_BIND, None)
     os.close(inside)
 
@@ -172,8 +173,8 @@ def _watch(pid: int, order: Order, wake: int) -> int:
 def _must_stop(parent: int, wake: int) -> bool:
     """The starter let go of the pipe, is no longer our parent, or somebody asked the guard to stop."""
     ready, _, _ = select.select([0, wake], [], [], LOOK_SECONDS)
-    asked = wake in ready and any(it in os.read(wake, 64) for it in (signal.SIGINT, signal.SIGTERM))
-    return asked or 0 in ready or os.getppid() != parent
+    heard = set(os.read(wake, 64)) if wake in ready else set()
+    return bool(heard & {signal.SIGINT, signal.SIGTERM}) or 0 in ready or os.getppid() != parent
 
 
 def _end(pid: int, stops: list[tuple[int, float]]) -> int:

@@ -6,9 +6,9 @@ import os
 import sys
 from typing import Final
 
-from . import account, errors, process
-from .folder import Folder
-from .process import Guarded, Order
+from syncserver.services import account, errors, process
+from syncserver.services.folder import Folder
+from syncserver.services.process import Guarded, Order
 
 Stops = list[tuple[int, float]]
 

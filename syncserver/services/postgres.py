@@ -10,22 +10,21 @@ PostgreSQL. A server that another start of the service runs on the same state fo
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from . import account, binaries, claim, database, errors, folder, launch, loopback, process
-from .binaries import Postgres, Prefer
-from .folder import Folder, Running
-from .process import Guarded
+from syncserver.services import binaries, claim, database, errors, folder, launch, loopback, process
+from syncserver.services.binaries import Postgres, Prefer
+from syncserver.services.folder import Folder, Running
+from syncserver.services.process import Guarded
 
 ADMIN: Final = "postgres"
 PREFER_VARIABLE: Final = "FIELDSYNC_TEST_POSTGRES"
@@ -59,10 +58,10 @@ PID, PORT, STATUS = 0, 3, 7
 class RunningPostgres:
     """A PostgreSQL to work with. Letting go of the object stops a server that it owns."""
 
-    url: str
+    url: str = field(repr=False)
     """Of the database `fieldsync`, as a role that owns it and is no superuser."""
 
-    admin_url: str | None
+    admin_url: str | None = field(repr=False)
     """The superuser's; None for the user's own server, where none is known."""
 
     version: str
@@ -212,7 +211,7 @@ def _data_major(place: Folder) -> int | None:
 
 def _make_cluster(place: Folder, programs: Postgres, *, durable: bool) -> None:
     """Make the data folder under another name, so that one that is cut short is never taken for whole."""
-    draft = place.path / "data.draft"
+    draft, said = place.path / "data.draft", None
     for locale in LOCALES:
         shutil.rmtree(draft, ignore_errors=True)
         folder.give_data(draft, place.account)

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from . import guard
+from syncserver.services import guard
 
 INHERITED: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """All that a server gets of our environment: secrets of the service are none of its business."""
@@ -23,6 +23,8 @@ INHERITED: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 GUARD_SLACK_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 10.0
 LOG_TAIL_BYTES: Final = 4_000
+PROC: Final = Path("/proc") if Path("/proc/self/stat").exists() else None
+"""Where the kernel tells about processes; elsewhere `ps` is asked."""
 
 
 class GuardFailed(Exception):
@@ -137,14 +139,12 @@ def birth(pid: int) -> str | None:
 
     Process numbers are used again: a number kept in a file means something only together with this.
     """
-    if sys.platform == "linux":
-        return _birth_on_linux(pid)
-    return _birth_elsewhere(pid)
+    return _birth_by_ps(pid) if PROC is None else _birth_by_kernel(PROC, pid)
 
 
-def _birth_on_linux(pid: int) -> str | None:
+def _birth_by_kernel(proc: Path, pid: int) -> str | None:
     try:
-        line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        line = (proc / f"{pid}" / "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The program's name stands in parentheses and may hold any character; state and times follow it.
@@ -152,10 +152,8 @@ def _birth_on_linux(pid: int) -> str | None:
     return None if state in "ZX" else numbers[18]
 
 
-def _birth_elsewhere(pid: int) -> str | None:
-    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
-    listed = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_SECONDS, check=False)
-    state, _, since = listed.stdout.strip().partition(" ")
+def _birth_by_ps(pid: int) -> str | None:
+    state, _, since = _ps(pid, "stat=,lstart=").partition(" ")
     return None if not state or state.startswith("Z") else since.strip()
 
 
@@ -166,17 +164,25 @@ def works_in(pid: int, folder: Path) -> bool:
     """
     if birth(pid) is None:
         return False
-    if sys.platform == "linux":
-        with suppress(OSError):
-            return Path(f"/proc/{pid}/cwd").samefile(folder)
-        return False
-    command = ["ps", "-o", "comm=", "-p", str(pid)]
-    listed = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_SECONDS, check=False)
-    return "postgres" in listed.stdout
+    if PROC is None:
+        return "postgres" in _ps(pid, "comm=")
+    with suppress(OSError):
+        return (PROC / f"{pid}" / "cwd").samefile(folder)
+    return False
 
 
-def end_stranger(pid: int, born: str, number: int = signal.SIGTERM) -> None:
-    """Ask a process that is not our child to end, if it still is the one that was meant."""
+def _ps(pid: int, columns: str) -> str:
+    command = ["ps", "-o", columns, "-p", str(pid)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=LOOK_SECONDS, check=False, env=environment()
+    ).stdout.strip()
+
+
+def end_stranger(pid: int, born: str) -> None:
+    """Ask a server that is not our child to end, if it still is the one that was meant.
+
+    On SIGINT a Valkey ends as it does on SIGTERM, and a PostgreSQL does not wait for its sessions.
+    """
     if birth(pid) == born:
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
+            os.kill(pid, signal.SIGINT)

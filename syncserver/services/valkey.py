@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 import redis
 
-from . import binaries, claim, errors, folder, launch, loopback, process
-from .binaries import Valkey
-from .folder import Folder, Running
-from .process import Guarded
+from syncserver.services import binaries, claim, errors, folder, launch, loopback, process
+from syncserver.services.binaries import Valkey
+from syncserver.services.folder import Folder, Running
+from syncserver.services.process import Guarded
 
 READY_SECONDS_MAX: Final = 60.0
 ANSWER_SECONDS: Final = 5.0
@@ -46,7 +46,7 @@ maxmemory-policy allkeys-lru
 class RunningValkey:
     """A Valkey or Redis to work with. Letting go of the object stops a server that it owns."""
 
-    url: str
+    url: str = field(repr=False)
     version: str
     pid: int | None
     _guarded: Guarded | None = None

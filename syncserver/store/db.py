@@ -128,6 +128,8 @@ async def connect(database_url: str, *, observe: Observer | None = None) -> Data
     settings = {**SESSION, **await _role(database_url)}
 
     async def prepare(connection: asyncpg.Connection) -> None:
+        # asyncpg asks what an array type is when it first meets one; better now than in a group.
+        await connection.prepare(WALL["arrays"])
         if observe is not None:
             connection.add_query_logger(observe)
 

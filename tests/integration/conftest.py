@@ -59,6 +59,15 @@ async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
+async def bare_url(postgres_url: str) -> AsyncIterator[str]:
+    """Give the address of an empty database."""
+    name = f"fieldsync_bare_{os.getpid()}_{next(NUMBERS)}"
+    await run(postgres_url, f"CREATE DATABASE {name}")
+    yield named(postgres_url, name)
+    await run(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
 async def database(database_url: str) -> AsyncIterator[db.Database]:
     """Give the pools on a fresh database."""
     opened = await db.connect(database_url)

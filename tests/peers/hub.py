@@ -86,9 +86,18 @@ class Hub:
 
     # The office, and time.
 
-    def office(self, op: str, record_id: str, collection: str = "jobs", /, **fields: Any) -> None:
+    def office(
+        self,
+        op: str,
+        record_id: str,
+        collection: str = "jobs",
+        /,
+        do: dict[str, dict[str, Any]] | None = None,
+        **fields: Any,
+    ) -> None:
         """Somebody in the office writes, having seen all there is."""
-        mutation = Mutation(n=0, op=op, collection=collection, id=record_id, base=self.state.seq, set=fields)
+        seen = self.state.seq
+        mutation = Mutation(n=0, op=op, collection=collection, id=record_id, base=seen, set=fields, do=do or {})
         submission = Submission(rid=OFFICE, person=BEN, authority="office", mutations=(mutation,), numbered=False)
         with self._lock:
             hub.judge(self.state, submission)
@@ -242,6 +251,7 @@ class Hub:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))

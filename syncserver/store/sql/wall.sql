@@ -1,4 +1,4 @@
--- The second wall: under which role the server works, and which tenants a transaction names.
+-- Connections: under which role the server works, and which tenants a transaction names.
 
 -- name: name_tenants
 SELECT set_config('fieldsync.tenants', $1, true)
@@ -14,3 +14,7 @@ SET ROLE fieldsync_app
 
 -- name: epoch
 SELECT max(epoch) FROM epochs
+
+-- name: arrays
+-- Names each array type that the other statements use.
+SELECT $1::smallint[], $2::integer[], $3::bigint[], $4::boolean[], $5::bytea[], ARRAY(SELECT ROW(1))

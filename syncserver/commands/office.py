@@ -1,0 +1,230 @@
+"""The office reads records and writes them as mutations of the office's replica.
+
+A write names what its person was shown: the record's rev, as base of all cells. It then takes the
+road of every mutation, so that a stale page against a device's edit is settled by the policy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from replication import kinds
+from replication.mutation import Mutation
+from replication.state import Submission
+from replication.verdict import MutationVerdict
+from syncserver.commands import catalog as catalogs
+from syncserver.commands.errors import BadFilter, Refused, UnknownCollection, UnknownRecord
+from syncserver.store import devices, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from replication.catalog import Catalog, Collection, Field
+    from replication.state import Answer, Shown
+    from replication.versions import Dot
+    from syncserver.commands.commit import Committers
+    from syncserver.store.catalogs import Catalogs
+    from syncserver.store.db import Database
+    from syncserver.store.people import Principal
+
+LIST_LIMIT: Final = 100
+LIST_LIMIT_MAX: Final = 1_000
+HISTORY_LIMIT_MAX: Final = 500
+MOVED_AFTER: Final = "updated_since_rev"
+CANCELLED: Final = "cancelled"
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_VERDICT: Final = msgspec.json.Decoder(MutationVerdict)
+_CANONICAL: Final = msgspec.json.Encoder(order="sorted")
+
+OFFICE: Final = devices.Source(kind="office", authority="office", handle=devices.OFFICE, person="", label="the office")
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One write of the office: the record, what to do, the rev that was shown, the key of a repeat.
+
+    `rev` is None for a create alone: whoever creates has seen nothing.
+    """
+
+    op: str
+    collection: str
+    id: str
+    rev: int | None = None
+    set: dict[str, Any] = {}
+    do: dict[str, dict[str, Any]] = {}
+    was: dict[str, Any] = {}
+    key: str | None = None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's word on a conflict: the cell state they were shown, and whose value it restores."""
+
+    conflict: str
+    settles: bool
+    shown: Shown
+    authority: str
+    relation: str = ""
+
+
+class Office:
+    """What the office can do at one server. Holds no state but the catalogues it has met."""
+
+    def __init__(self, database: Database, committers: Committers, held: Catalogs) -> None:
+        self._database = database
+        self._committers = committers
+        self._held = held
+        self._replicas: dict[int, int] = {}
+
+    async def catalog(self, tenant_id: int) -> Catalog:
+        """Return the tenant's catalogue."""
+        return await catalogs.current(self._database, self._held, tenant_id)
+
+    async def collection(self, tenant_id: int, name: str) -> Collection:
+        """Return the collection, or raise `UnknownCollection` with those that there are."""
+        known = (await self.catalog(tenant_id)).collections
+        if name not in known:
+            raise UnknownCollection(f"no collection {name!r}; there are {', '.join(sorted(known))}")
+        return known[name]
+
+    async def record(self, who: Principal, collection: str, record_id: str) -> shown.Shown:
+        """Return the record, alive or deleted. A technician sees what they hold and nothing else."""
+        found = await self.collection(who.tenant_id, collection)
+        if _UUID.fullmatch(record_id):
+            record = await shown.record(self._database, who.tenant_id, collection, record_id)
+            if record is not None and await self._sees(who, found, record_id):
+                return record
+        raise UnknownRecord(f"no {collection} {record_id} is known")
+
+    async def _sees(self, who: Principal, collection: Collection, record_id: str) -> bool:
+        if who.role != "technician" or collection.is_for_all:
+            return True
+        return await shown.holds(self._database, who.tenant_id, collection.name, record_id, who.person)
+
+    async def records(
+        self, who: Principal, collection: str, query: Mapping[str, str], *, after: str | None, limit: int
+    ) -> list[shown.Item]:
+        """Return a page of living records: those whose fields equal the query, in order of id."""
+        found = await self.collection(who.tenant_id, collection)
+        moved_after = query.get(MOVED_AFTER, "0")
+        if not moved_after.isdecimal() or len(moved_after) > len(str(shown.SEQ_MAX)) - 1:
+            raise BadFilter(f"{MOVED_AFTER} is {moved_after!r}; a rev is needed")
+        if after is not None and not _UUID.fullmatch(after):
+            raise BadFilter("the cursor is not one that a list has given")
+        page = shown.Page(
+            limit=limit,
+            equal={name: _wanted(found, name, text) for name, text in query.items() if name != MOVED_AFTER},
+            after=after,
+            moved_after=int(moved_after),
+            person=who.person if who.role == "technician" and not found.is_for_all else None,
+        )
+        return await shown.records(self._database, who.tenant_id, collection, page)
+
+    async def history(
+        self, who: Principal, collection: str, record_id: str, *, before: int | None, limit: int
+    ) -> list[shown.Past]:
+        """Return the changes of a record, newest first, each cell with its verdict and rule."""
+        await self.record(who, collection, record_id)
+        seq = shown.SEQ_MAX if before is None else before
+        return await shown.history(self._database, who.tenant_id, collection, record_id, seq, limit)
+
+    async def write(
+        self, who: Principal, ask: Ask, *, now_ms: int, decision: Decision | None = None
+    ) -> tuple[MutationVerdict | None, Answer]:
+        """Have a write settled. The verdict is None if the answer names a problem instead.
+
+        Raises `Refused` if nothing of it was carried out because it could not be meant.
+        """
+        await self.collection(who.tenant_id, ask.collection)
+        answer = await self._committers.submit(who.tenant_id, await self._submission(who, ask, now_ms, decision))
+        if answer.problem is not None:
+            return None, answer
+        told = answer.verdicts[-1]
+        verdict = told if isinstance(told, MutationVerdict) else _VERDICT.decode(told)
+        if verdict.verdict == "refused" and not verdict.cells:
+            raise Refused(verdict.message or "refused", verdict=verdict)
+        return verdict, answer
+
+    async def _submission(self, who: Principal, ask: Ask, now_ms: int, decision: Decision | None) -> Submission:
+        return Submission(
+            rid=await self._replica(who.tenant_id),
+            person=who.person,
+            authority=decision.authority if decision else "office",
+            relation=decision.relation if decision else "",
+            mutations=(_mutation(ask, now_ms, decision),),
+            numbered=False,
+            idempotency=None if ask.key is None else f"{who.person}:{ask.key}",
+            request_hash=hashlib.sha256(_CANONICAL.encode(ask)).digest(),
+            want_fields=True,
+            shown=decision.shown if decision else None,
+            rev_shown=ask.rev,
+            ends=(decision.conflict, decision.settles) if decision else None,
+        )
+
+    async def _replica(self, tenant_id: int) -> int:
+        if tenant_id not in self._replicas:
+            self._replicas[tenant_id] = await devices.replica(self._database, tenant_id, OFFICE)
+        return self._replicas[tenant_id]
+
+
+def fresh_id() -> str:
+    """Return an id for a record whose creator named none."""
+    return str(uuid7())
+
+
+def assign(who: str | None, crew: list[str] | None) -> dict[str, Any]:
+    """Return the fields that give a work order to a technician, and to a crew if one is named."""
+    return {"assignee_id": who} if crew is None else {"assignee_id": who, "crew": crew}
+
+
+def cancel(reason: str | None) -> dict[str, Any]:
+    """Return the fields of a cancelled work order."""
+    return {"status": CANCELLED} if reason is None else {"status": CANCELLED, "summary": reason}
+
+
+def _mutation(ask: Ask, now_ms: int, decision: Decision | None) -> Mutation:
+    context: dict[str, dict[int, int]] = {}
+    closes: dict[str, list[Dot]] = {}
+    if decision is not None:
+        context = {decision.shown.cell: {decision.shown.dot.rid: decision.shown.dot.n}}
+        closes = {decision.shown.cell: sorted(decision.shown.siblings)}
+    return Mutation(
+        n=1,
+        op=ask.op,
+        collection=ask.collection,
+        id=ask.id,
+        base=ask.rev or 0,
+        rev=ask.rev or 0,
+        set=ask.set,
+        do=ask.do,
+        was=ask.was,
+        context=context,
+        closes=closes,
+        at=now_ms,
+    )
+
+
+def _wanted(collection: Collection, name: str, text: str) -> Any:
+    """Return the canonical value that a field must equal, read from a query string."""
+    field = collection.fields.get(name)
+    if field is None:
+        raise BadFilter(f"{collection.name} has no field {name!r} to filter by")
+    try:
+        return kinds.canonical(field, _read(field, text))
+    except kinds.BadValue as error:
+        raise BadFilter(f"{name} is {text!r}: {error}") from error
+
+
+def _read(field: Field, text: str) -> Any:
+    """Return what the text stands for in JSON; an empty one is null."""
+    if not text:
+        return None
+    if field.kind == "boolean":
+        return {"true": True, "false": False}.get(text, text)
+    if field.kind == "integer" and text.lstrip("-").isdecimal():
+        return int(text)
+    return [text] if field.kind == "set" else text

@@ -1,0 +1,104 @@
+"""One push: is it of this epoch, what had the device been served, what did the committers say.
+
+`served` bounds the bases of a push. The sealed cursor proves it. A device that sends none is
+believed up to what this process handed it, or, after a restart, to where it last said it stood.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from replication import cursor, wire
+from replication.mutation import Mutation
+from replication.state import Submission
+from syncserver.commands.errors import EpochChanged, Fenced, ReplicaForked, UnknownReplica
+from syncserver.store import standing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from replication.state import Answer
+    from syncserver.commands.access import Access, Writer
+    from syncserver.commands.commit import Committers
+    from syncserver.store.db import Database
+
+HANDED_MAX: Final = 100_000
+
+
+class Pushes:
+    """Carries pushes to the committers."""
+
+    def __init__(
+        self, database: Database, committers: Committers, access: Access, *, keys: Sequence[bytes], epoch: str
+    ) -> None:
+        self._database = database
+        self._committers = committers
+        self._access = access
+        self._keys = keys
+        self._epoch = epoch
+        self._handed: OrderedDict[tuple[int, int], int] = OrderedDict()
+
+    async def push(self, writer: Writer, request: wire.PushRequest, mutations_max: int) -> Answer:
+        """Have the first of the mutations settled, as many as are taken at once."""
+        if writer.fenced:
+            raise Fenced("this device was revoked")
+        if request.epoch != self._epoch and not (request.epoch is None and request.names_no_base):
+            raise await self._epoch_changed(writer)
+        mutations = wire.within(request.mutations, mutations_max)
+        named = any(isinstance(mutation, Mutation) and mutation.by is not None for mutation in mutations)
+        answer = await self._committers.submit(
+            writer.tenant_id,
+            Submission(
+                rid=writer.rid,
+                person=writer.person,
+                authority="device",
+                mutations=mutations,
+                served=await self._served(writer, request.cursor),
+                persons=await self._access.persons(writer.tenant_id, writer.rid) if named else frozenset(),
+            ),
+        )
+        if answer.problem == "fenced":
+            raise Fenced("this device was revoked")
+        if answer.problem is not None:
+            assert answer.problem == "replica_forked", "the other problems are of writes that the office makes"
+            raise ReplicaForked("a number that was settled stands for another mutation now", applied=answer.applied)
+        return answer
+
+    def position(self, writer: Writer, text: str | None) -> cursor.Cursor | None:
+        """Return the cursor that a device sent, once it is seen to be its own."""
+        if not text:
+            return None
+        at = cursor.unseal(text, self._keys)
+        if at.epoch != self._epoch:
+            raise EpochChanged("the cursor is of another epoch", epoch=self._epoch)
+        if (at.tenant, at.rid) != (writer.tenant_id, writer.rid):
+            raise cursor.BadCursor("the cursor is of another replica")
+        return at
+
+    def hand(self, writer: Writer, at: cursor.Cursor) -> str:
+        """Return the cursor as text, and remember how far the replica has been served."""
+        key = (writer.tenant_id, writer.rid)
+        self._handed[key] = max(at.served, self._handed.get(key, 0))
+        self._handed.move_to_end(key)
+        if len(self._handed) > HANDED_MAX:
+            self._handed.popitem(last=False)
+        return cursor.seal(at, self._keys)
+
+    async def _served(self, writer: Writer, text: str | None) -> int:
+        at = self.position(writer, text)
+        if at is not None:
+            return at.served
+        handed = self._handed.get((writer.tenant_id, writer.rid))
+        return (await self._standing(writer)).position if handed is None else handed
+
+    async def _epoch_changed(self, writer: Writer) -> EpochChanged:
+        stands = await self._standing(writer)
+        message = "the push is of another epoch, and so are its bases"
+        return EpochChanged(message, epoch=self._epoch, applied=stands.applied, position=stands.seq)
+
+    async def _standing(self, writer: Writer) -> standing.Standing:
+        found = await standing.of(self._database, writer.tenant_id, writer.rid)
+        if found is None:
+            raise UnknownReplica(f"tenant {writer.tenant_id} has no replica {writer.rid}")
+        return found

@@ -1,0 +1,154 @@
+"""Every failure as a problem document (RFC 9457). This is the only table of HTTP statuses.
+
+What a mutation met is a verdict and comes with status 200; a problem says why there is no verdict.
+"""
+
+from __future__ import annotations
+
+import traceback
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from replication.cursor import BadCursor
+from replication.wire import BadRequest
+from syncserver.commands.errors import CommandError
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+log = structlog.get_logger()
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A kind of problem: its status, and what it is called whatever the case."""
+
+    status: int
+    title: str
+
+
+CODES: Final = {
+    "bad_request": Kind(400, "The request cannot be read"),
+    "bad_cursor": Kind(400, "The cursor is not one of this replica in this epoch"),
+    "bad_filter": Kind(400, "The list cannot be filtered like that"),
+    "unauthenticated": Kind(401, "A valid token is needed"),
+    "enrolment_refused": Kind(401, "The enrolment code is not valid"),
+    "refresh_refused": Kind(401, "The refresh token is not valid"),
+    "forbidden": Kind(403, "The token's role does not allow this"),
+    "fenced": Kind(403, "The device was revoked"),
+    "not_found": Kind(404, "There is nothing here"),
+    "unknown_collection": Kind(404, "The catalogue has no such collection"),
+    "unknown_record": Kind(404, "The record is not known"),
+    "unknown_replica": Kind(404, "The replica is not known"),
+    "unknown_conflict": Kind(404, "The conflict is not known"),
+    "method_not_allowed": Kind(405, "This method is not offered here"),
+    "epoch_changed": Kind(409, "The server was restored and counts anew"),
+    "replica_forked": Kind(409, "One number stands for two mutations"),
+    "rev_ahead": Kind(409, "If-Match names a rev that the record never had"),
+    "state_moved": Kind(409, "The cell is no longer as it was shown"),
+    "conflict_open": Kind(409, "The conflict waits for a person: settle it"),
+    "nothing_to_restore": Kind(409, "Nothing was lost in this conflict"),
+    "conflict_decided": Kind(409, "The conflict was decided: undo it"),
+    "record_deleted": Kind(410, "The record is deleted"),
+    "too_large": Kind(413, "The body is larger than the limit"),
+    "unsupported_encoding": Kind(415, "The body has an encoding that is not taken"),
+    "bad_id": Kind(422, "The id is no UUID in lower case"),
+    "bad_mutation": Kind(422, "The write does not have the shape it should have"),
+    "missing_parent": Kind(422, "The record that this one belongs to is not known"),
+    "refused": Kind(422, "Nothing of the write was carried out"),
+    "idempotency_key_reused": Kind(422, "The Idempotency-Key stands for another request"),
+    "base_required": Kind(428, "The write has to say what was shown"),
+    "internal": Kind(500, "The server made a mistake"),
+    "submission_failed": Kind(500, "The server could not settle this one submission"),
+    "overloaded": Kind(503, "Too much work is waiting"),
+    "unavailable": Kind(503, "The database did not answer"),
+    "no_catalogue": Kind(503, "The tenant has no catalogue yet"),
+}
+
+_OF_STATUS: Final = {
+    400: "bad_request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_encoding",
+}
+
+
+class Problem(Exception):
+    """A request that gets no answer, by its code in `CODES`; `members` stand beside the standard ones."""
+
+    def __init__(self, name: str, detail: str, *, headers: dict[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.name = name
+        self.headers = headers or {}
+        self.members = members
+
+
+def document(problem: Problem) -> Response[bytes]:
+    """Return the problem as an answer."""
+    kind = CODES[problem.name]
+    body = {
+        "type": f"/docs#{problem.name}",
+        "title": kind.title,
+        "status": kind.status,
+        "code": problem.name,
+        "detail": str(problem),
+        **problem.members,
+    }
+    headers = dict(problem.headers)
+    if kind.status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
+    return Response(msgspec.json.encode(body), status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def on_problem(_: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    """Answer a problem that a handler raised."""
+    return document(problem)
+
+
+def on_bad_request(_: Request[Any, Any, Any], error: BadRequest) -> Response[bytes]:
+    """Answer a message that cannot be read."""
+    return document(Problem("bad_request", str(error)))
+
+
+def on_bad_cursor(_: Request[Any, Any, Any], error: BadCursor) -> Response[bytes]:
+    """Answer a cursor that was not sealed here."""
+    return document(Problem("bad_cursor", str(error)))
+
+
+def on_command_error(_: Request[Any, Any, Any], error: CommandError) -> Response[bytes]:
+    """Answer a command that gave no answer; whoever may try again is told when."""
+    if error.retry_after_ms is None:
+        return document(Problem(error.code, str(error)))
+    headers = {"retry-after": str(-(-error.retry_after_ms // 1_000))}
+    return document(Problem(error.code, str(error), headers=headers, retry_after_ms=error.retry_after_ms))
+
+
+def on_http_exception(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Answer what the framework refused before a handler saw it."""
+    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    name = _OF_STATUS.get(error.status_code, "bad_request" if error.status_code < 500 else "internal")
+    return document(Problem(name, error.detail or CODES[name].title, headers=headers))
+
+
+def on_mistake(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer a mistake of ours. Its message is not logged: a database error quotes the row in it."""
+    where = traceback.format_tb(error.__traceback__)
+    log.critical("request_failed", error=type(error).__name__, where=where)
+    return document(Problem("internal", "the mistake was logged; the same request may succeed later"))
+
+
+HANDLERS: Final = {
+    Problem: on_problem,
+    BadRequest: on_bad_request,
+    BadCursor: on_bad_cursor,
+    CommandError: on_command_error,
+    HTTPException: on_http_exception,
+    Exception: on_mistake,
+}
+"""Which function answers which exception; the nearest class in its family counts."""
