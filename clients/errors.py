@@ -6,7 +6,8 @@ ClientError
 │   ├── NotAuthorised   the token is no longer good, and could not be renewed
 │   ├── Fenced          this device was revoked
 │   ├── ReplicaForked   another copy of this device used the same numbers
-│   └── EpochChanged    the server was restored; carries what it still knows
+│   ├── EpochChanged    the server was restored; carries what it still knows
+│   └── BadCursor       the server does not know its own position any more
 ├── Unintelligible      the answer is not of the protocol
 ├── NotEnrolled         the device has no replica yet
 ├── NotShown            an edit of a record that is not on the screen
@@ -57,6 +58,10 @@ class ReplicaForked(Refused):
 
 class EpochChanged(Refused):
     """The server was restored from a backup."""
+
+
+class BadCursor(Refused):
+    """The server does not know its own position any more: begin to pull anew."""
 
 
 class Unintelligible(ClientError):

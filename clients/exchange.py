@@ -33,7 +33,7 @@ PUSH_HEAD_BYTES: Final = 8_192
 """Room in a push for what stands beside the mutations; the cursor is the largest of it."""
 STALLED_MAX: Final = 5
 PLAIN: Final = device.Layout()
-EPOCHS_MAX: Final = 3
+RESTARTS_MAX: Final = 3
 
 
 class PushTold(msgspec.Struct, frozen=True):
@@ -74,15 +74,19 @@ class Exchange:
 
     async def sync(self) -> None:
         """Push until nothing is unsent, then pull until nothing is new."""
-        for _ in range(EPOCHS_MAX):
+        for _ in range(RESTARTS_MAX):
             try:
                 await self._fetch_catalog()
                 await self._push_all()
                 await self._pull_all()
                 return await self._fetch_catalog()
             except errors.EpochChanged as changed:
-                self._restart(changed)
-        raise errors.NoProgress(f"the server changed its epoch {EPOCHS_MAX} times in a row")
+                self._restart(await self._news(changed))
+            except errors.BadCursor:
+                # The hub knows its own seal no longer. What is in scope can always be read anew.
+                with self._step():
+                    self._begin_scope()
+        raise errors.NoProgress(f"the server had the device begin again {RESTARTS_MAX} times in a row")
 
     # Push.
 
@@ -192,12 +196,20 @@ class Exchange:
 
     # The hub begins again, or says something new about itself.
 
-    def _restart(self, changed: errors.EpochChanged) -> None:
-        """Take up the conversation with a hub that was restored: what it lost is unsent again."""
+    async def _news(self, changed: errors.EpochChanged) -> EpochNews:
+        """Return what the restored hub still knows; a pull may tell the epoch alone, a push is told all."""
+        if "applied" not in changed.document:
+            try:
+                await self._push([])
+            except errors.EpochChanged as told:
+                changed = told
         try:
-            news = msgspec.convert(changed.document, EpochNews)
+            return msgspec.convert(changed.document, EpochNews)
         except msgspec.ValidationError as exc:
             raise errors.Unintelligible(f"epoch_changed: {exc}") from exc
+
+    def _restart(self, news: EpochNews) -> None:
+        """Take up the conversation with a hub that was restored: what it lost is unsent again."""
         with self._step():
             lost = self._store.recall(news.applied)
             for key in self._store.records():

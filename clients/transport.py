@@ -9,7 +9,7 @@ fleet that lost its server does not return as one.
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 import httpx
 import msgspec
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
+
+Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
 
 ATTEMPTS_MAX: Final = 6
 WAIT_FIRST_MS: Final = 250
@@ -35,6 +37,7 @@ KINDS: Final[dict[str, type[errors.Refused]]] = {
     "replica_forked": errors.ReplicaForked,
     "epoch_changed": errors.EpochChanged,
     "fenced": errors.Fenced,
+    "bad_cursor": errors.BadCursor,
 }
 """Problem codes which a caller treats differently from other refusals."""
 
@@ -42,7 +45,7 @@ KINDS: Final[dict[str, type[errors.Refused]]] = {
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request. Only what is `repeatable` is sent again after it may have arrived."""
 
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    method: Method
     path: str
     body: msgspec.Struct | dict[str, Any] | None = None
     query: dict[str, str] = {}

@@ -90,10 +90,12 @@ def parse(text: str, *, version: int = 0) -> Catalog:
     if len(text.encode()) > TEXT_BYTES_MAX:
         raise BadCatalog([Problem(1, "file", f"is larger than {TEXT_BYTES_MAX} bytes")])
     try:
-        values = tomllib.loads(text)
+        values, lines = tomllib.loads(text), toml_lines.key_lines(text)
     except tomllib.TOMLDecodeError as exc:
         raise BadCatalog([_syntax_problem(text, str(exc))]) from exc
-    notes = Notes(toml_lines.key_lines(text))
+    except RecursionError as exc:
+        raise BadCatalog([Problem(1, "file", "is nested too deeply to be read")]) from exc
+    notes = Notes(lines)
     catalog = _catalog(Sheet(notes, (), values), version)
     catalog_check.check(catalog, notes)
     if notes.problems:

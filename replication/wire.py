@@ -215,6 +215,21 @@ def within(mutations: tuple[Mutation | Malformed, ...], limit: int) -> tuple[Mut
     return mutations[:end]
 
 
+def fault(mutation: Mutation, limits: Limits) -> str | None:
+    """Return what keeps a well-typed mutation from being judged or stored."""
+    if len(mutation.set) + len(mutation.do) > limits.fields:
+        return f"more than {limits.fields} fields"
+    if not all(map(_is_name, _names(mutation))):
+        return f"a name is longer than {NAME_CHARACTERS_MAX} characters or cannot be printed"
+    if not all(0 <= number <= COUNTER_MAX for number in _numbers(mutation)):
+        return "a number is negative or does not fit into 64 bits"
+    if mutation.at is not None and not -COUNTER_MAX <= mutation.at <= COUNTER_MAX:
+        return "`at` does not fit into 64 bits"
+    if not all(_is_shallow(part, VALUE_DEPTH_MAX) for part in (mutation.set, mutation.do, mutation.was)):
+        return f"a value is nested deeper than {VALUE_DEPTH_MAX}"
+    return None
+
+
 def _tx(mutation: Mutation | Malformed) -> str | None:
     return mutation.tx
 
@@ -259,27 +274,27 @@ def _convert(parts: dict[str, Any], limits: Limits) -> Mutation | Malformed:
     try:
         mutation = msgspec.convert(parts, Mutation)
         found = fault(mutation, limits)
-        if fault is None:
+        if found is None:
             json.dumps(parts, allow_nan=False)
             digest(mutation)
             return mutation
     except (ValueError, RecursionError) as exc:
-        fault = str(exc)
-    return _malformed(n, parts, fault)
+        found = str(exc)
+    return _malformed(n, parts, found)
 
 
 def _checked(mutation: Mutation, limits: Limits) -> Mutation | Malformed:
     found = fault(mutation, limits)
-    if fault is None:
+    if found is None:
         return mutation
-    return _malformed(mutation.n, msgspec.to_builtins(mutation), fault)
+    return _malformed(mutation.n, msgspec.to_builtins(mutation), found)
 
 
-def _malformed(n: int, parts: dict[str, Any], fault: str) -> Malformed:
+def _malformed(n: int, parts: dict[str, Any], found: str) -> Malformed:
     """Keep all that was sent, in one order of keys, so that a repeat is known as such."""
     collection, record_id, tx = (_name(parts.get(key)) for key in ("collection", "id", "tx"))
     payload = _payload(parts)
-    message = fault.encode(errors="replace").decode()
+    message = found.encode(errors="replace").decode()
     return Malformed(n, collection or "", record_id or "", message, payload, tx)
 
 
@@ -297,21 +312,6 @@ def _name(value: Any) -> str | None:
 
 def _is_name(text: str) -> bool:
     return len(text) <= NAME_CHARACTERS_MAX and text.isprintable()
-
-
-def fault(mutation: Mutation, limits: Limits) -> str | None:
-    """Return what keeps a well-typed mutation from being judged or stored."""
-    if len(mutation.set) + len(mutation.do) > limits.fields:
-        return f"more than {limits.fields} fields"
-    if not all(map(_is_name, _names(mutation))):
-        return f"a name is longer than {NAME_CHARACTERS_MAX} characters or cannot be printed"
-    if not all(0 <= number <= COUNTER_MAX for number in _numbers(mutation)):
-        return "a number is negative or does not fit into 64 bits"
-    if mutation.at is not None and not -COUNTER_MAX <= mutation.at <= COUNTER_MAX:
-        return "`at` does not fit into 64 bits"
-    if not all(_is_shallow(part, VALUE_DEPTH_MAX) for part in (mutation.set, mutation.do, mutation.was)):
-        return f"a value is nested deeper than {VALUE_DEPTH_MAX}"
-    return None
 
 
 def _names(mutation: Mutation) -> list[str]:
@@ -354,7 +354,7 @@ def _without_long_tx(mutations: tuple[Mutation | Malformed, ...], limit: int) ->
     for tx, members in groupby(mutations, _tx):
         run = list(members)
         if tx is not None and len(run) > limit:
-            fault = f"the tx {tx} has more than {limit} mutations"
-            run = [_malformed(m.n, msgspec.to_builtins(m), fault) if isinstance(m, Mutation) else m for m in run]
+            found = f"the tx {tx} has more than {limit} mutations"
+            run = [_malformed(m.n, msgspec.to_builtins(m), found) if isinstance(m, Mutation) else m for m in run]
         kept += run
     return tuple(kept)

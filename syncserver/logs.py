@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, WrappedLogger
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 CHATTY: Final = ("httpx", "httpcore", "sqlalchemy.engine", "uvicorn.access")
@@ -21,7 +21,7 @@ _ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
 
 def configure(level: str) -> None:
     """Send structlog's events, and those of the libraries, to the standard error stream as JSON."""
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -124,6 +124,15 @@ class Access:
         """Return the replicas of a tenant, and how far behind each is."""
         return await devices.listed(self._database, tenant_id)
 
+    async def lags(self, tenant_id: int) -> dict[int, float]:
+        """Return how many seconds late each device is that lacks something, by rid."""
+        return {rid: seconds for (_, rid), seconds in (await standing.lags(self._database, [tenant_id])).items()}
+
+    async def largest_lag(self) -> float:
+        """Return how late the latest device of all tenants is, in seconds."""
+        tenants = [tenant.tenant_id for tenant in await people.tenants(self._database)]
+        return max((await standing.lags(self._database, tenants)).values(), default=0.0)
+
     async def fence(self, tenant_id: int, rid: int) -> None:
         """Shut a replica out. Its tokens stay known, so that the device is told why."""
         await devices.fence(self._database, tenant_id, rid)

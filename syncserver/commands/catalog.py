@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from replication import catalog_file
-from syncserver.commands.errors import NoCatalogue
+from syncserver.commands.errors import NoCatalogue, ScopeChanged
 from syncserver.store import group, statements
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def current(database: Database, catalogs: Catalogs, tenant_id: int) -> Cat
 async def publish(database: Database, catalogs: Catalogs, tenant_id: int, content: str) -> Catalog:
     """Put a catalogue in force, if it says something else than the one that holds.
 
-    Raises `BadCatalog` with all that is wrong with the text. The tenant's lock is taken as a group
+    Raises `BadCatalog` with all that is wrong with the text, `ScopeChanged` if it changes who holds what. The tenant's lock is taken as a group
     takes it: each commit is judged by one catalogue, and the change falls between two of them.
     """
     wanted = catalog_file.parse(content)
@@ -39,7 +39,25 @@ async def publish(database: Database, catalogs: Catalogs, tenant_id: int, conten
             raise NoCatalogue(f"there is no tenant {tenant_id}")
         if found["hash"] == wanted.hash:
             return catalogs.take(tenant_id, found["version"], found["content"])
+        if found["content"] is not None:
+            _keep_scope(catalog_file.parse(found["content"]), wanted)
         return catalogs.take(tenant_id, await _add(connection, tenant_id, wanted.hash, content), content)
+
+
+def _keep_scope(held: Catalog, wanted: Catalog) -> None:
+    """Refuse a catalogue by which records that are there would be held by others than now.
+
+    Who holds a record is kept up as records change, and a new rule would need all of it counted anew.
+    """
+    for name, before in held.collections.items():
+        after = wanted.collections.get(name)
+        if after is None:
+            raise ScopeChanged(f"collections.{name}: a collection cannot be taken away; leave it and stop using it")
+        kept = (before.scope, before.assignee_field, before.crew_field, held.parents(name))
+        if kept != (after.scope, after.assignee_field, after.crew_field, wanted.parents(name)):
+            raise ScopeChanged(f"collections.{name}.scope: who holds its records cannot be changed afterwards")
+        if not set(held.carried(name)) <= set(wanted.carried(name)):
+            raise ScopeChanged(f"collections.{name}: a reference that brings records along cannot be taken away")
 
 
 async def _add(connection: Connection, tenant_id: int, digest: str, content: str) -> int:

@@ -17,6 +17,7 @@ CommandError
 ├── Fenced             the replica was revoked
 ├── ReplicaForked      a number that was settled stands for another mutation
 ├── EpochChanged       the push, or its cursor, is of another epoch
+├── ScopeChanged       a catalogue that changes who holds the records that are there
 ├── BadFilter          a list was asked for with a field or value that cannot be meant
 └── Refused            an office's write that could not be meant; nothing was carried out
 """
@@ -134,6 +135,12 @@ class EpochChanged(CommandError):
     """The server counts anew: bases and positions of the other epoch mean nothing here."""
 
     code = "epoch_changed"
+
+
+class ScopeChanged(CommandError):
+    """A new catalogue changes who holds records that are there already; the message says where."""
+
+    code = "scope_changed"
 
 
 class BadFilter(CommandError):

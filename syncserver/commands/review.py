@@ -7,7 +7,7 @@ what they would overwrite is not what was seen.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from replication.versions import Dot
     from syncserver.store.db import Database
     from syncserver.store.people import Principal
-    from syncserver.store.shown import Entry, Sought
 
 CONFLICTS_LIMIT: Final = 100
 CONFLICTS_LIMIT_MAX: Final = 500
@@ -44,6 +43,8 @@ SENTENCES: Final = {
 }
 """What each rule means, for people. A test holds the keys against the rules that can be given."""
 
+Entry: TypeAlias = shown.Entry
+Sought: TypeAlias = shown.Sought
 Choice = Literal["winner", "loser", "value"]
 
 

@@ -69,4 +69,4 @@ def _expand(sent: bytes, bytes_max: int) -> bytes:
 
 
 def _too_large(bytes_max: int) -> Problem:
-    return Problem("too_large", f"a body may have {bytes_max} bytes, expanded too", limit=bytes_max)
+    return Problem("too_large", f"a body may have {bytes_max} bytes, expanded too", {"limit": bytes_max})

@@ -48,9 +48,13 @@ class Metrics:
         for verdict in verdicts:
             if isinstance(verdict, MutationVerdict):
                 self._mutations.labels(verdict.verdict).inc()
-                for cell, told in verdict.cells.items():
-                    if told.conflict is not None:
-                        self._conflicts.labels(verdict.collection, cell, told.rule or "").inc()
+                self.met(verdict)
+
+    def met(self, verdict: MutationVerdict) -> None:
+        """Count the conflicts that one mutation met, a device's or the office's."""
+        for cell, told in verdict.cells.items():
+            if told.conflict is not None:
+                self._conflicts.labels(verdict.collection, cell, told.rule or "").inc()
 
     def pulled(self, commits: Iterable[wire.Commit]) -> None:
         """Count the changes of a page."""

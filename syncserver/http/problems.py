@@ -6,6 +6,7 @@ What a mutation met is a verdict and comes with status 200; a problem says why t
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ CODES: Final = {
     "rev_ahead": Kind(409, "If-Match names a rev that the record never had"),
     "state_moved": Kind(409, "The cell is no longer as it was shown"),
     "conflict_open": Kind(409, "The conflict waits for a person: settle it"),
+    "scope_changed": Kind(409, "The catalogue changes who holds records"),
     "nothing_to_restore": Kind(409, "Nothing was lost in this conflict"),
     "conflict_decided": Kind(409, "The conflict was decided: undo it"),
     "record_deleted": Kind(410, "The record is deleted"),
@@ -82,11 +84,18 @@ _OF_STATUS: Final = {
 class Problem(Exception):
     """A request that gets no answer, by its code in `CODES`; `members` stand beside the standard ones."""
 
-    def __init__(self, name: str, detail: str, *, headers: dict[str, str] | None = None, **members: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        detail: str,
+        members: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.name = name
+        self.members = members or {}
         self.headers = headers or {}
-        self.members = members
 
 
 def document(problem: Problem) -> Response[bytes]:
@@ -124,9 +133,10 @@ def on_bad_cursor(_: Request[Any, Any, Any], error: BadCursor) -> Response[bytes
 def on_command_error(_: Request[Any, Any, Any], error: CommandError) -> Response[bytes]:
     """Answer a command that gave no answer; whoever may try again is told when."""
     if error.retry_after_ms is None:
-        return document(Problem(error.code, str(error)))
+        return document(Problem(error.code, str(error), error.members))
     headers = {"retry-after": str(-(-error.retry_after_ms // 1_000))}
-    return document(Problem(error.code, str(error), headers=headers, retry_after_ms=error.retry_after_ms))
+    members = {**error.members, "retry_after_ms": error.retry_after_ms}
+    return document(Problem(error.code, str(error), members, headers=headers))
 
 
 def on_http_exception(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -1,4 +1,4 @@
-"""Where one replica stands: asked only where a push does not say so itself."""
+"""Where replicas stand: how far they were settled, how far they have pulled, how late they are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import msgspec
 from syncserver.store import statements
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from syncserver.store.db import Database
+
+CALLS_WITHIN_SECONDS: Final = 30 * 24 * 3_600.0
+"""A device that was not heard of for longer is put away, and its lag says nothing."""
 
 _SQL: Final = statements.of("standing")
 
@@ -21,6 +26,16 @@ class Standing(msgspec.Struct, frozen=True):
     position: int
     seq: int
     fenced: bool
+
+
+async def lags(database: Database, tenants: Sequence[int]) -> dict[tuple[int, int], float]:
+    """Return for each device that still calls how many seconds old the oldest change is that it lacks.
+
+    A device that lacks nothing is left out.
+    """
+    async with database.transaction(*tenants) as connection:
+        found = await connection.fetch(_SQL["lags"], list(tenants), CALLS_WITHIN_SECONDS)
+    return {(row["tenant_id"], row["rid"]): row["seconds"] for row in found}
 
 
 async def of(database: Database, tenant_id: int, rid: int) -> Standing | None:

@@ -35,7 +35,7 @@ class Proxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
         user = self._there.netloc.rpartition("@")[0]
-        return urlunsplit(self._there._replace(netloc=f"{user}@127.0.0.1:{port}"))
+        return urlunsplit(self._there._replace(netloc=f"{user}@127.0.0.1:{port}", query="sslmode=disable"))
 
     async def stop(self) -> None:
         """End all that was forwarded."""
@@ -88,7 +88,7 @@ class Proxy:
         return due
 
     async def _startup(self, reader: asyncio.StreamReader) -> bytes:
-        """Read the message that has no type; asyncpg asks for SSL only where the URL says so."""
+        """Read the message that has no type. The address says that SSL is not to be asked for."""
         length = await reader.readexactly(4)
         return length + await reader.readexactly(struct.unpack(">i", length)[0] - 4)
 

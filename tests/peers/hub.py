@@ -190,7 +190,7 @@ class Hub:
 
     def _pull(self, rid: int, asked: wire.PullRequest) -> Answer:
         if asked.cursor and asked.cursor.split("@")[1] != self.epoch:
-            return self._other_epoch(rid)
+            return _problem(409, "epoch_changed", "the server was restored", epoch=self.epoch)
         after = self._position(asked.cursor)
         rows = [row for row in self.state.effects.feed if row.commit_seq > after and row.reader in (ANA, "all")]
         ends = sorted({row.commit_seq for row in rows})
@@ -271,7 +271,7 @@ class Hub:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"

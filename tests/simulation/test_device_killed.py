@@ -29,6 +29,8 @@ class Lives:
         """Begin with no life lived."""
         self.program = program
         self.folder = folder
+        with hub_with_a_job().serving() as url:
+            assert self.live(folder / "first.db", url).status == 0
 
     def live(self, path: Path, url: str, killed_at: int = 0) -> End:
         """Live one life and return how it ended."""

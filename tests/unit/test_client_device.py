@@ -354,12 +354,37 @@ async def test_epoch_that_never_settles_is_given_up(field: Field) -> None:
         await field.device.sync()
 
 
-async def test_epoch_problem_without_its_parts_is_unintelligible(field: Field) -> None:
+async def test_idle_device_hears_of_a_restore_too(field: Field) -> None:
+    """A pull tells only that the epoch changed; the device asks for the rest and sends what was lost."""
+    backup = field.hub.backup()
+    field.device.do("jobs", JOB, "meter", {"inc": 1})
+    await field.device.sync()
+    field.hub.restore(backup)
+
+    await field.device.sync()
+
+    assert field.hub.value(JOB, "meter") == 6
+    assert field.device.list("jobs") == {JOB: {"title": "Pump", "notes": "old", "meter": 6, "assignee_id": ANA}}
+
+
+@pytest.mark.parametrize("document", [b'{"code": "epoch_changed"}', b'{"code": "epoch_changed", "applied": "many"}'])
+async def test_epoch_problem_without_its_parts_is_unintelligible(field: Field, document: bytes) -> None:
     """An answer that is not of the protocol is named as such and changes nothing."""
-    field.hub.faults.append((409, {}, b'{"code": "epoch_changed"}'))
+    field.hub.faults.append((409, {}, document))
 
     with pytest.raises(errors.Unintelligible):
         await field.device.sync()
+
+
+async def test_cursor_that_the_hub_disowns_is_given_up(field: Field) -> None:
+    """A hub that no longer knows its own cursor is read anew; nothing unsent waits for that."""
+    field.device.do("jobs", JOB, "meter", {"inc": 1})
+    field.hub.faults.append((400, {}, b'{"code": "bad_cursor"}'))
+
+    await field.device.sync()
+
+    assert field.hub.value(JOB, "meter") == 6
+    assert field.device.list("jobs")[JOB]["meter"] == 6
 
 
 async def test_forked_replica_is_told_and_can_enrol_anew(field: Field) -> None:

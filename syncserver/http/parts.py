@@ -1,0 +1,55 @@
+"""What the handlers work with: put together once by the app, found by each request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, cast
+
+import msgspec
+from litestar import Litestar, Request
+from litestar.datastructures import State
+
+from replication.catalog import Catalog
+from replication.wire import Limits
+from syncserver.commands.access import Access, Principal
+from syncserver.commands.office import Office
+from syncserver.commands.pull import Pulls
+from syncserver.commands.push import Pushes
+from syncserver.commands.review import Review
+from syncserver.http.metrics import Metrics
+
+Asking: TypeAlias = Request[None, Principal, State]
+"""A request; once its right was checked, `auth` says who asks."""
+
+_KEY = "parts"
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """The commands, what bounds them, and the clock."""
+
+    access: Access
+    office: Office
+    review: Review
+    pushes: Pushes
+    pulls: Pulls
+    metrics: Metrics
+    limits: Limits
+    epoch: str
+    shipped: Catalog
+    now_ms: Callable[[], int]
+    is_ready: Callable[[], Awaitable[bool]]
+
+
+def put(app: Litestar, parts: Parts) -> None:
+    """Give the app its parts, when it starts."""
+    app.state[_KEY] = parts
+
+
+def of(app: Litestar) -> Parts:
+    """Return the parts of the app that answers."""
+    return cast("Parts", app.state[_KEY])
+
+
+def found(request: Request[Any, Any, Any]) -> Parts:
+    """Return the parts for a request."""
+    return of(request.app)

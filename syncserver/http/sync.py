@@ -1,0 +1,172 @@
+"""Devices: enrol, refresh, push, pull. The bodies are read and written here, without the framework's models."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response, Router, get, post
+
+from replication import wire
+from syncserver.commands.access import LABEL_CHARACTERS_MAX, Writer
+from syncserver.commands.pull import Asked, Reader
+from syncserver.http import body, parts
+from syncserver.http.operation import Operation, opt
+from syncserver.http.parts import Asking, Parts
+from syncserver.http.problems import Problem
+
+LABEL_HEADER: Final = "X-Device-Label"
+LABEL: Final = "default"
+
+_ENROL: Final = msgspec.json.Decoder(wire.EnrolRequest)
+_REFRESH: Final = msgspec.json.Decoder(wire.RefreshRequest)
+_PULL: Final = msgspec.json.Decoder(wire.PullRequest)
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+ENROL: Final = Operation(
+    summary="Make this installation a replica, by an enrolment code from the office.",
+    right=None,
+    takes=wire.EnrolRequest,
+    gives=wire.EnrolAnswer,
+    problems=("bad_request", "enrolment_refused"),
+)
+REFRESH: Final = Operation(
+    summary="Get a new token for an enrolled device.",
+    right=None,
+    takes=wire.RefreshRequest,
+    gives=wire.RefreshAnswer,
+    problems=("bad_request", "refresh_refused"),
+)
+PUSH: Final = Operation(
+    summary="Send mutations in the order they were made; each is answered by a verdict.",
+    right="sync",
+    takes=wire.PushRequest,
+    gives=wire.PushAnswer,
+    headers=(LABEL_HEADER,),
+    problems=("bad_request", "bad_cursor", "fenced", "epoch_changed", "replica_forked", "too_large", "overloaded"),
+)
+PULL: Final = Operation(
+    summary="Fetch what follows the cursor; without one, everything in scope.",
+    right="sync",
+    takes=wire.PullRequest,
+    gives=wire.PullAnswer,
+    headers=(LABEL_HEADER,),
+    problems=("bad_request", "bad_cursor", "fenced", "epoch_changed"),
+)
+PULL_BY_QUERY: Final = msgspec.structs.replace(
+    PULL,
+    takes=None,
+    query={
+        "cursor": "where the last page ended",
+        "limit": "changes in a page at most",
+        "max_bytes": "bytes in a page at most",
+        "wait_ms": "how long to wait for something new",
+        "versions": "true to be told who wrote each cell",
+    },
+)
+
+
+@post(wire.PATH_ENROL, opt=opt(ENROL), status_code=200)
+async def enrol(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Make a replica."""
+    own = parts.found(request)
+    asked = await body.decoded(request, own.limits.bytes, _ENROL)
+    name = _label(asked.name)
+    made = await own.access.enrol(asked.code, name=name, platform=_label(asked.platform) if asked.platform else None)
+    catalog = await own.office.catalog(made.tenant_id)
+    answer = wire.EnrolAnswer(
+        replica=made.replica,
+        rid=made.rid,
+        token=made.token,
+        refresh=made.refresh,
+        epoch=own.epoch,
+        schema=catalog.version,
+        limits=own.limits,
+    )
+    return body.answer(request, _ENCODE(answer))
+
+
+@post(wire.PATH_REFRESH, opt=opt(REFRESH), status_code=200)
+async def refresh(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Give a new token."""
+    own = parts.found(request)
+    asked = await body.decoded(request, own.limits.bytes, _REFRESH)
+    token = await own.access.refresh(asked.refresh)
+    return body.answer(request, _ENCODE(wire.RefreshAnswer(token=token, refresh=asked.refresh, epoch=own.epoch)))
+
+
+@post(wire.PATH_PUSH, opt=opt(PUSH), status_code=200)
+async def push(request: Asking) -> Response[bytes]:
+    """Settle mutations."""
+    own = parts.found(request)
+    asked = wire.decode_push(await body.read(request, own.limits.bytes), own.limits)
+    settled = await own.pushes.push(await _writer(request, own), asked, own.limits.mutations)
+    own.metrics.settled(settled.verdicts)
+    was_cut = len(settled.verdicts) < len(asked.mutations)
+    answer = wire.PushAnswer(
+        epoch=own.epoch,
+        applied=settled.applied,
+        expected=settled.applied + 1 if was_cut else None,
+        verdicts=settled.verdicts,
+        now=own.now_ms(),
+        limits=own.limits,
+        durable=0,
+    )
+    return body.answer(request, _ENCODE(answer))
+
+
+@post(wire.PATH_PULL, opt=opt(PULL), status_code=200)
+async def pull(request: Asking) -> Response[bytes]:
+    """Answer a pull whose wishes stand in the body."""
+    own = parts.found(request)
+    return await _page(request, own, await body.decoded(request, own.limits.bytes, _PULL))
+
+
+@get(wire.PATH_PULL, opt=opt(PULL_BY_QUERY))
+async def pull_by_query(request: Asking) -> Response[bytes]:
+    """Answer a pull whose wishes stand in the query."""
+    try:
+        asked = msgspec.convert(dict(request.query_params.items()), wire.PullRequest, strict=False)
+    except ValueError as exc:
+        raise Problem("bad_request", str(exc)) from exc
+    return await _page(request, parts.found(request), asked)
+
+
+async def _page(request: Asking, own: Parts, asked: wire.PullRequest) -> Response[bytes]:
+    writer = await _writer(request, own)
+    if writer.fenced:
+        raise Problem("fenced", "this device was revoked")
+    wanted = Asked(
+        limit=min(asked.limit or own.limits.page, own.limits.page),
+        max_bytes=asked.max_bytes,
+        wait_ms=asked.wait_ms,
+        versions=asked.versions,
+    )
+    reader = Reader(writer.tenant_id, writer.rid, writer.person)
+    page = await own.pulls.pull(reader, own.pushes.position(writer, asked.cursor), wanted, epoch=own.epoch)
+    own.metrics.pulled(page.commits)
+    answer = wire.PullAnswer(
+        epoch=own.epoch,
+        commits=page.commits,
+        cursor=own.pushes.hand(writer, page.cursor),
+        more=page.more,
+        complete=page.complete,
+        applied=page.applied,
+        durable=page.durable,
+    )
+    return body.answer(request, _ENCODE(answer))
+
+
+async def _writer(request: Asking, own: Parts) -> Writer:
+    return await own.access.writer(request.auth, _label(request.headers.get(LABEL_HEADER) or LABEL))
+
+
+def _label(text: str) -> str:
+    """Return a name that people gave a device, if it can be shown to people."""
+    name = text.strip()
+    if not 0 < len(name) <= LABEL_CHARACTERS_MAX or not name.isprintable():
+        raise Problem("bad_request", f"a device's name has 1 to {LABEL_CHARACTERS_MAX} printable characters")
+    return name
+
+
+ROUTER: Final = Router("/", route_handlers=[enrol, refresh, push, pull, pull_by_query])
