@@ -11,10 +11,8 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import msgspec
-
-from clients import errors
-from clients.exchange import PUSH_HEAD_BYTES, Exchange
+from clients import errors, parcel
+from clients.exchange import Exchange
 from clients.machine import Machine, this_machine
 from clients.store import Answered, Store
 from clients.transport import Transport, Waiting
@@ -135,7 +133,7 @@ class Device:
             copy, mutation = device.edit(copy, layout, asked, self._store.next_n())
             self._store.add(mutation)
             self._store.save(copy, device.view(copy, layout))
-            _check([mutation], self._limits())
+            parcel.require_room([mutation], self._limits())
 
     def _require(self, collection: str, record_id: str) -> None:
         if self._store.shown((collection, record_id)) is None:
@@ -143,7 +141,7 @@ class Device:
 
     def _check_tx(self) -> None:
         mine = [mutation for mutation in self._store.unsent() if mutation.tx == self._tx]
-        _check(mine, self._limits())
+        parcel.require_room(mine, self._limits())
 
     def _limits(self) -> wire.Limits:
         enrolment = self._store.enrolment()
@@ -168,12 +166,3 @@ class Device:
     def verdicts(self) -> Sequence[Answered]:
         """The newest edits with a verdict, oldest first."""
         return self._store.answered(VERDICTS_SHOWN)
-
-
-def _check(mutations: list[Mutation], limits: wire.Limits) -> None:
-    """Refuse at once what no push could carry: it would block everything behind it."""
-    size = sum(len(msgspec.json.encode(mutation)) + 1 for mutation in mutations)
-    if len(mutations) > max(limits.tx, 1):
-        raise errors.TooLarge(f"a transaction of {len(mutations)} edits; {limits.tx} are allowed")
-    if size > limits.bytes - PUSH_HEAD_BYTES:
-        raise errors.TooLarge(f"{size} bytes of edits in one; {limits.bytes - PUSH_HEAD_BYTES} are allowed")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from clients import errors
+from clients import errors, parcel
 from clients.store import Enrolment
 from clients.transport import Call, Reply
 from replication import device, wire
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 PATH_CATALOG: Final = "/v1/catalog"
 
-PUSH_HEAD_BYTES: Final = 8_192
-"""Room in a push for what stands beside the mutations; the cursor is the largest of it."""
 STALLED_MAX: Final = 5
 PLAIN: Final = device.Layout()
 RESTARTS_MAX: Final = 3
@@ -107,7 +105,7 @@ class Exchange:
         self._require_no_open_edits()
         limits = self._enrolment().limits
         # A tx that begins as the last of a push is sent whole.
-        return cut(self._store.unsent(limits.mutations + limits.tx), limits)
+        return parcel.cut(self._store.unsent(limits.mutations + limits.tx), limits)
 
     async def _push(self, batch: list[Mutation]) -> PushTold:
         machine, catalog = self._machine, self._store.catalog()
@@ -291,27 +289,3 @@ class EpochNews(msgspec.Struct, frozen=True):
     epoch: str
     applied: int
     position: int
-
-
-def cut(mutations: list[Mutation], limits: wire.Limits) -> list[Mutation]:
-    """Return the mutations of the next push: as many as the limits allow, no tx in two parts."""
-    batch: list[Mutation] = []
-    room = limits.bytes - PUSH_HEAD_BYTES
-    for run in _runs(mutations):
-        room -= sum(len(msgspec.json.encode(mutation)) + 1 for mutation in run)
-        if batch and (room < 0 or len(batch) + len(run) > limits.mutations):
-            break
-        batch += run
-    return batch
-
-
-def _runs(mutations: list[Mutation]) -> Iterator[list[Mutation]]:
-    """Yield what may not be parted: a tx, or one mutation without."""
-    run: list[Mutation] = []
-    for mutation in mutations:
-        if run and (mutation.tx is None or mutation.tx != run[-1].tx):
-            yield run
-            run = []
-        run.append(mutation)
-    if run:
-        yield run

@@ -130,11 +130,12 @@ def canonical_op(shape: Shape, op: Op) -> Op:
 
 def apply_op(shape: Shape, current: Value, op: Op) -> Value:
     """Return the value after a canonical operation; `BadValue` if it outgrows the field's limits."""
+    before = _still_fitting(shape, current)
     if "append" in op:
-        return canonical(shape, str(current or "") + str(op["append"]))
+        return canonical(shape, str(before or "") + str(op["append"]))
     if "inc" in op:
-        return canonical(shape, _sum(current, op["inc"]))
-    members = set(_members(current)) | set(_members(op.get("add")))
+        return canonical(shape, _sum(before, op["inc"]))
+    members = set(_members(before)) | set(_members(op.get("add")))
     return canonical(shape, list(members - set(_members(op.get("remove")))))
 
 
@@ -343,6 +344,14 @@ def _tail(shape: Shape, value: Value) -> str:
     if len(tail) > shape.size_max:
         raise BadValue(f"text is longer than {shape.size_max} characters")
     return tail
+
+
+def _still_fitting(shape: Shape, current: Value) -> Value:
+    # The catalogue may have given the field another kind since the value was stored.
+    try:
+        return canonical(shape, current)
+    except BadValue as exc:
+        raise BadValue(f"what is stored no longer fits the field, set it instead: {exc}") from exc
 
 
 def _required(shape: Shape, value: Value) -> Value:

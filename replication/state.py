@@ -13,8 +13,8 @@ from replication.verdict import Malformed, MutationVerdict
 from replication.versions import Dot
 
 if TYPE_CHECKING:
-    from replication import scope
     from replication.catalog import Catalog
+    from replication.memberships import Memberships
     from replication.rows import Key
 
 PRIORITIES: Final = ("assignment", "job", "reference", "bulk")
@@ -96,7 +96,7 @@ class State(msgspec.Struct, kw_only=True):
     catalog: Catalog
     replicas: dict[int, Replica]
     records: dict[Key, Record]
-    memberships: scope.Memberships
+    memberships: Memberships
     ledger: dict[Dot, Settled] = {}
     remembered: dict[str, rows.Remembered] = {}
     effects: rows.Effects = msgspec.field(default_factory=rows.Effects)

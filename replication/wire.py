@@ -97,8 +97,14 @@ class PushHead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     clock: Clock | None = None
 
 
+class Push(PushHead, frozen=True, kw_only=True, omit_defaults=True):
+    """A push as its sender makes it: mutations in the order in which they were made."""
+
+    mutations: list[Mutation]
+
+
 class PushRequest(PushHead, frozen=True, kw_only=True, omit_defaults=True):
-    """Mutations in the order in which they were made."""
+    """A push as the hub reads it: what could not be read of it is among the mutations, by number."""
 
     mutations: tuple[Mutation | Malformed, ...]
 
@@ -186,15 +192,11 @@ class PullAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_after_ms: int | None = None
 
 
-class _TypedPush(PushHead, frozen=True, kw_only=True):
-    mutations: list[Mutation]
-
-
 class _LoosePush(PushHead, frozen=True, kw_only=True):
     mutations: list[dict[str, Any]]
 
 
-_TYPED: Final = msgspec.json.Decoder(_TypedPush)
+_TYPED: Final = msgspec.json.Decoder(Push)
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
 
 

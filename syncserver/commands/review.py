@@ -14,6 +14,7 @@ import msgspec
 from replication.record import ALIVE
 from replication.state import Shown
 from replication.verdict import Side
+from replication.versions import Dot
 from syncserver.commands.errors import BadFilter, ConflictDecided, ConflictOpen, NothingToRestore, UnknownConflict
 from syncserver.commands.office import Ask, Decision, Office
 from syncserver.store import shown
@@ -21,7 +22,6 @@ from syncserver.store import shown
 if TYPE_CHECKING:
     from replication.state import Answer
     from replication.verdict import Conflict, MutationVerdict
-    from replication.versions import Dot
     from syncserver.store.db import Database
     from syncserver.store.people import Principal
 

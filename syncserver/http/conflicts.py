@@ -23,7 +23,7 @@ from syncserver.http.writing import KEY_HEADER, Written
 ACTING: Final = ("unknown_conflict", "state_moved", "base_required", "refused", "idempotency_key_reused")
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
+class ConflictItem(msgspec.Struct, frozen=True, kw_only=True):
     """A conflict entry: which cell, both sides, and by which rule it was decided."""
 
     id: str
@@ -44,7 +44,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 class ConflictPage(msgspec.Struct, frozen=True):
     """A page of conflict entries, newest first."""
 
-    items: list[Listed]
+    items: list[ConflictItem]
     cursor: str | None
 
 
@@ -58,7 +58,7 @@ class ShownState(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """A conflict entry, the rule in plain words, and the state of its cell now."""
 
-    conflict: Listed
+    conflict: ConflictItem
     sentence: str
     shown: ShownState
 
@@ -167,9 +167,9 @@ def _before(text: str) -> tuple[int, str]:
     return int(found[1]), found[2]
 
 
-def _listed(entry: Entry) -> Listed:
+def _listed(entry: Entry) -> ConflictItem:
     conflict = entry.conflict
-    return Listed(
+    return ConflictItem(
         id=conflict.id,
         seq=entry.seq,
         collection=conflict.collection,

@@ -16,7 +16,7 @@ from syncserver.http.parts import Asking, Parts
 from syncserver.http.problems import Problem
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
+class DeviceItem(msgspec.Struct, frozen=True, kw_only=True):
     """A device. `lag` counts the numbers it has not pulled, `lag_seconds` the age of the first of them."""
 
     id: str
@@ -37,7 +37,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 class DevicePage(msgspec.Struct, frozen=True):
     """All devices of the tenant."""
 
-    items: list[Listed]
+    items: list[DeviceItem]
     cursor: str | None = None
 
 
@@ -45,7 +45,7 @@ LIST: Final = Operation(summary="List devices, and how far behind each is.", rig
 REVOKE: Final = Operation(
     summary="Shut a device out: whatever it sends is answered with `fenced`.",
     right="revoke",
-    gives=Listed,
+    gives=DeviceItem,
     problems=("unknown_replica",),
 )
 
@@ -68,14 +68,14 @@ async def revoke(request: Asking, device_id: FromPath[str]) -> Response[bytes]:
     return body.answer(request, msgspec.json.encode(msgspec.structs.replace(device, fenced=True)))
 
 
-async def _devices(own: Parts, tenant_id: int) -> list[Listed]:
+async def _devices(own: Parts, tenant_id: int) -> list[DeviceItem]:
     lags = await own.access.lags(tenant_id)
     known = await own.access.devices(tenant_id)
     return [_listed(device, lags.get(device.rid, 0.0)) for device in known if device.kind == "device"]
 
 
-def _listed(device: Device, lag_seconds: float) -> Listed:
-    return Listed(
+def _listed(device: Device, lag_seconds: float) -> DeviceItem:
+    return DeviceItem(
         id=device.replica,
         rid=device.rid,
         label=device.label,

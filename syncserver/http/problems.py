@@ -6,7 +6,7 @@ What a mutation met is a verdict and comes with status 200; a problem says why t
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -153,7 +153,7 @@ def on_mistake(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     return document(Problem("internal", "the mistake was logged; the same request may succeed later"))
 
 
-HANDLERS: Final = {
+HANDLERS: Final[dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[bytes]]]] = {
     Problem: on_problem,
     BadRequest: on_bad_request,
     BadCursor: on_bad_cursor,

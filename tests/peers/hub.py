@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import msgspec
 
+from clients.machine import Machine
 from replication import catalog_file, hub, memberships, wire
 from replication.mutation import Mutation
 from replication.state import Replica, State, Submission
@@ -298,6 +299,17 @@ class Clockwork:
         self.now = 1_700_000_000_000
         self.slept: list[float] = []
         self.ids = 0
+
+    def machine(self) -> Machine:
+        """The machine that this drives."""
+        return Machine(
+            now_ms=lambda: self.now,
+            mono_ms=lambda: self.now,
+            sleep=self.sleep,
+            jitter=lambda: 0.5,
+            new_id=self.new_id,
+            zone="Europe/Zurich",
+        )
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass, and let others run."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from replication import catalog_file
+from replication import catalog_file, kinds
 from syncserver.catalogs import source
 from syncserver.cli import catalog as command
 from syncserver.cli import catalog_table
@@ -123,7 +123,8 @@ def test_the_example_on_the_page_is_a_catalogue() -> None:
     [
         ("Of a collection", set(catalog_file.COLLECTION_KEYS) - {"fields", "groups"}),
         ("Of a field", set(catalog_file.FIELD_KEYS)),
-        ("Kinds of fields", {"text", "choice", "reference", "json"}),
+        ("Sources of scope", {*catalog_file.PLAIN_SOURCES}),
+        ("Kinds of fields", {*kinds.KINDS}),
     ],
 )
 def test_the_page_explains_every_key(heading: str, words: set[str]) -> None:

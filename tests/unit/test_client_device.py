@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from clients import errors, exchange
+from clients import errors, parcel
 from clients.device import Device
-from clients.machine import Machine, this_machine, zone_of
+from clients.machine import this_machine, zone_of
 from replication import wire
 from replication.mutation import Mutation
 from tests.peers.hub import ANA, BEN, CODE, Clockwork, Hub
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 JOB = "20000000-0000-4000-8000-000000000001"
-
-
-def machine(clock: Clockwork) -> Machine:
-    """A machine driven by the clockwork."""
-    return Machine(
-        now_ms=lambda: clock.now,
-        mono_ms=lambda: clock.now,
-        sleep=clock.sleep,
-        jitter=lambda: 0.5,
-        new_id=clock.new_id,
-        zone="Europe/Zurich",
-    )
 
 
 class Field:
@@ -49,7 +37,7 @@ class Field:
     def another(self, name: str) -> Device:
         """Another installation of Ana's, or the same one opened again."""
         path = self.folder / name
-        device = Device.open(path, "http://hub", client=self.hub.client(), machine=machine(self.clock))
+        device = Device.open(path, "http://hub", client=self.hub.client(), machine=self.clock.machine())
         self.opened.append(device)
         return device
 
@@ -206,7 +194,7 @@ async def test_failed_transaction_leaves_nothing(field: Field) -> None:
     assert shown["title"] == "z"
 
 
-@pytest.mark.parametrize("limits", [{"tx": 2}, {"bytes": exchange.PUSH_HEAD_BYTES + 300}], ids=["count", "bytes"])
+@pytest.mark.parametrize("limits", [{"tx": 2}, {"bytes": parcel.HEAD_BYTES + 300}], ids=["count", "bytes"])
 async def test_what_no_push_could_carry_is_refused_at_once(new_field: Field, limits: dict[str, int]) -> None:
     """An edit that would block everything behind it is not made."""
     device = await new_field.enrol(**limits)
@@ -245,14 +233,14 @@ def test_cut_respects_bytes_and_never_parts_a_tx() -> None:
     ]
 
     def numbers(size: int, start: int = 0) -> list[int]:
-        limits = wire.Limits(bytes=exchange.PUSH_HEAD_BYTES + size)
-        return [mutation.n for mutation in exchange.cut(mutations[start:], limits)]
+        limits = wire.Limits(bytes=parcel.HEAD_BYTES + size)
+        return [mutation.n for mutation in parcel.cut(mutations[start:], limits)]
 
     assert numbers(10) == [1, 2]
     assert numbers(600) == [1, 2, 3]
     assert numbers(10, 3) == [4, 5, 6]
     assert numbers(10_000) == [1, 2, 3, 4, 5, 6]
-    assert exchange.cut([], wire.Limits()) == []
+    assert parcel.cut([], wire.Limits()) == []
 
 
 async def test_hub_that_takes_a_part_gets_the_rest(field: Field) -> None:

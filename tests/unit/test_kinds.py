@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from replication import kinds
@@ -12,9 +14,9 @@ BEN = "0190a4c2-0000-7000-8000-00000000000b"
 WORDS = Shape(kind="choice", choices=("low", "high"))
 
 
-def shape(kind: kinds.Kind, **more: object) -> Shape:
+def shape(kind: kinds.Kind, **more: Any) -> Shape:
     """Give the shape of a field of this kind."""
-    return Shape(kind=kind, **more)  # type: ignore[arg-type]
+    return Shape(kind=kind, **more)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +190,16 @@ def test_an_operation_keeps_the_limits_of_its_field(field: Shape, current: objec
     """A value never grows past its limit by being added to, and never loses digits."""
     with pytest.raises(BadValue, match=reason):
         kinds.apply_op(field, current, kinds.canonical_op(field, op))
+
+
+@pytest.mark.parametrize(
+    ("kind", "op"),
+    [("decimal", {"inc": "1"}), ("integer", {"inc": 1}), ("set", {"add": ["a"]})],
+)
+def test_an_operation_on_a_value_of_another_kind_is_refused(kind: kinds.Kind, op: kinds.Op) -> None:
+    """A field that changed its kind keeps its old value until somebody sets a new one."""
+    with pytest.raises(BadValue, match="no longer fits"):
+        kinds.apply_op(shape(kind), "two or three", op)
 
 
 @pytest.mark.parametrize(

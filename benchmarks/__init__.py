@@ -1,0 +1,1 @@
+"""Measurements that are run by hand: ratios taken in one run, never part of a test."""

@@ -1,0 +1,33 @@
+"""`fieldsync`: the command line."""
+
+from __future__ import annotations
+
+import sys
+
+import cyclopts
+
+app = cyclopts.App(name="fieldsync", help="The backend between technicians' phones and the systems of the business.")
+
+COMMANDS = {
+    "dev": ("syncserver.cli.development:app", "Start everything on this machine, to try out and to write against."),
+    "serve": ("syncserver.cli.serving:serve", "Answer devices and the office until told to stop."),
+    "migrate": ("syncserver.cli.serving:migrate", "Bring the database to this release's tables."),
+    "import": ("syncserver.cli.importing:app", "Bring in records from a delimited file."),
+    "catalog": ("syncserver.cli.catalog:app", "Check, show and compare catalogues."),
+    "tenant": ("syncserver.cli.people:tenant_app", "Tenants: the businesses this service works for."),
+    "token": ("syncserver.cli.people:token_app", "Tokens of people and programs."),
+    "device": ("syncserver.cli.people:device_app", "Devices of technicians."),
+}
+"""Where each command is. It loads what it needs when it runs, and nothing of the others."""
+
+for name, (place, about) in COMMANDS.items():
+    app.command(place, name=name, help=about)
+
+
+def main() -> None:
+    """Run the command that is named, and exit with its code."""
+    sys.exit(app(result_action="return_value"))
+
+
+if __name__ == "__main__":
+    main()

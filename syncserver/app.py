@@ -1,0 +1,106 @@
+"""The only place where the parts are put together: settings in, an application out."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
+
+import asyncpg
+from litestar import Litestar
+
+from replication import catalog_file
+from syncserver.catalogs import source
+from syncserver.commands.access import Access
+from syncserver.commands.commit import Committers
+from syncserver.commands.office import Office
+from syncserver.commands.pull import Pulls
+from syncserver.commands.push import Pushes
+from syncserver.commands.review import Review
+from syncserver.http import auth, conflicts, devices, metrics, observe, office, ops, parts, problems, sync
+from syncserver.notify import Hints
+from syncserver.store import db
+from syncserver.store.catalogs import Catalogs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from syncserver.settings import Settings
+
+    Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
+
+ROUTERS: Final = (ops.ROUTER, sync.ROUTER, devices.ROUTER, conflicts.ROUTER, office.ROUTER)
+
+
+class NotMigrated(Exception):
+    """The database does not have our tables yet: run `fieldsync migrate`."""
+
+    code: ClassVar[str] = "not_migrated"
+
+
+def create(settings: Settings) -> observe.Observed:
+    """Return the application. It connects when it is started, and lets go when it is stopped."""
+    counters = metrics.Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            parts.put(app, await assemble(settings, counters, stack))
+            yield
+
+    return observe.Observed(framework(settings, lifespan), counters)
+
+
+def framework(settings: Settings, *lifespans: Lifespan) -> Litestar:
+    """Return the routes with their guard and their problem documents."""
+    return Litestar(
+        list(ROUTERS),
+        lifespan=list(lifespans),
+        guards=[auth.guard],
+        exception_handlers=dict(problems.HANDLERS),
+        request_max_body_size=settings.limits.bytes,
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+async def assemble(settings: Settings, counters: metrics.Metrics, stack: AsyncExitStack) -> parts.Parts:
+    """Connect and start what works in the background; the stack ends it in the opposite order."""
+    database = await db.connect(settings.database_url)
+    stack.push_async_callback(database.close)
+    epoch = await _epoch(database)
+    held, hints = Catalogs(), Hints(settings.database_url)
+    committers, pulls = Committers(database), Pulls(database, hints, held)
+    for worker in (committers, pulls, hints):
+        await worker.start()
+        stack.push_async_callback(worker.stop)
+    access, desk = Access(database), Office(database, committers, held)
+    return parts.Parts(
+        access=access,
+        office=desk,
+        review=Review(database, desk),
+        pushes=Pushes(database, committers, access, keys=settings.secret_keys, epoch=epoch),
+        pulls=pulls,
+        metrics=counters,
+        limits=settings.limits,
+        epoch=epoch,
+        shipped=catalog_file.parse(source.text(settings.catalog)),
+        now_ms=lambda: int(time.time() * 1_000),
+        is_ready=lambda: _answers(database),
+    )
+
+
+async def _epoch(database: db.Database) -> str:
+    try:
+        return str(await database.epoch())
+    except asyncpg.UndefinedTableError as exc:
+        raise NotMigrated("the database has no tables yet: run `fieldsync migrate` with the same settings") from exc
+
+
+async def _answers(database: db.Database) -> bool:
+    try:
+        await database.epoch()
+    except db.TRANSIENT:
+        return False
+    return True

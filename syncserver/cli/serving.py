@@ -1,0 +1,63 @@
+"""`fieldsync serve` and `fieldsync migrate`: what runs in production."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Final
+
+import uvicorn
+
+from syncserver import app, logs, settings
+from syncserver.store import migrate as migrations
+from syncserver.store.errors import StoreError
+
+GRACE_SECONDS: Final = 5
+"""How long requests may still run when the server is told to stop."""
+
+KEEP_ALIVE_SECONDS: Final = 75
+DONE, FAILED = 0, 1
+
+
+def serve() -> int:
+    """Answer devices and the office until told to stop. Settings come from FIELDSYNC_… variables."""
+    try:
+        given = settings.load()
+    except settings.SettingsInvalid as error:
+        return _fail(error)
+    logs.configure(given.log_level)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app.create(given),
+            host=given.host,
+            port=given.port,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+    server.run()
+    return DONE if server.started else FAILED
+
+
+def migrate() -> int:
+    """Bring the database to this release's tables. Runs once however many start it."""
+    try:
+        applied = asyncio.run(migrations.migrate(settings.database_url()))
+    except (settings.SettingsInvalid, StoreError, OSError) as error:
+        return _fail(error)
+    for name in applied:
+        sys.stdout.write(f"applied {name}\n")
+    sys.stdout.write(f"{len(applied)} migrations applied\n")
+    return DONE
+
+
+def _fail(error: Exception) -> int:
+    sys.stderr.write(f"{error}\n")
+    return FAILED

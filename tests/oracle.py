@@ -1,0 +1,587 @@
+"""A deliberately dumb model of the rules, to be compared with them.
+
+It has no seqs, no bases and no vectors. Each write comes with the explicit set of all writes of
+that cell which its writer had been shown; each cell keeps every write that ever reached it, for
+ever, in the order in which the hub took them. Who holds a record is worked out anew from the
+values after every write. It reads the catalogue as plain TOML and shares no code with
+`replication`: where the two agree, they agree for different reasons.
+
+What is slow, long-winded or wasteful here is so on purpose.
+"""
+
+from __future__ import annotations
+
+import copy
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+
+Dot: TypeAlias = tuple[int, int]
+Key: TypeAlias = tuple[str, str]
+Known: TypeAlias = frozenset[Dot]
+Table: TypeAlias = dict[str, Any]
+
+ALIVE: Final = "$alive"
+MISSING: Final = object()
+NOTHING: Final[Known] = frozenset()
+OPS: Final = {"text": {"append"}, "integer": {"inc"}, "decimal": {"inc"}, "set": {"add", "remove"}}
+
+
+class Nonsense(Exception):  # noqa: N818  (it is what happened)
+    """A value or an operation that its field cannot have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A mutation as its writer meant it. `seen` has, by cell, every write that was on the screen.
+
+    `held` is the moment of the last state of the record that the device was given whole.
+    """
+
+    dot: Dot
+    op: str
+    key: Key
+    person: str
+    authority: str
+    sequential: bool
+    set: Mapping[str, Any] = field(default_factory=dict)
+    do: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    was: Mapping[str, Any] = field(default_factory=dict)
+    seen: Mapping[str, Known] = field(default_factory=dict)
+    closes: Mapping[str, frozenset[Dot]] = field(default_factory=dict)
+    held: int = 0
+
+
+@dataclass(eq=False)
+class Write:
+    """One write for ever: what it was, as whom it ranks, and what became of it."""
+
+    dot: Dot
+    value: Any
+    ranks: tuple[str, ...]
+    fate: str = ""
+
+
+@dataclass
+class Line:
+    """One cell: all its writes in order, and which of them count now."""
+
+    history: list[Write] = field(default_factory=list)
+    current: Write | None = None
+    twins: list[Write] = field(default_factory=list)
+    siblings: list[Write] = field(default_factory=list)
+
+    def known(self) -> Known:
+        """Return what somebody has seen who is shown the cell now: all of it."""
+        return frozenset(write.dot for write in self.history)
+
+    def standing(self) -> list[Write]:
+        """Return the winner and its twins."""
+        return [self.current, *self.twins] if self.current else []
+
+
+@dataclass
+class Rec:
+    """One record. `maker` is who made it on a device, as long as that counts."""
+
+    lines: dict[str, Line] = field(default_factory=dict)
+    maker: str | None = None
+
+    def value(self, cell: str) -> Any:
+        """Return what the cell shows."""
+        line = self.lines.get(cell)
+        return line.current.value if line and line.current else None
+
+
+@dataclass(frozen=True)
+class Clash:
+    """What a conflict entry has to say: the rule, and what the loser had written under which dots."""
+
+    rule: str
+    waits: bool
+    loser: frozenset[Dot]
+    value: Any
+
+
+@dataclass(frozen=True)
+class Told:
+    """The verdict of one cell, and what the writer is shown of it: nothing if `dot` is None."""
+
+    verdict: str
+    code: str | None = None
+    dot: Dot | None = None
+    value: Any = None
+    clash: Clash | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The verdicts by cell; or the code for which none of the mutation was looked at."""
+
+    cells: dict[str, Told] = field(default_factory=dict)
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What one cell is asked to become: a value, part of a group, or an operation."""
+
+    value: Any = None
+    op: Table | None = None
+    was: Any = MISSING
+
+
+class Oracle:
+    """One tenant. `judge` takes what the hub takes, in the hub's order."""
+
+    def __init__(self, catalogue: Table, hub_rid: int) -> None:
+        self.collections: dict[str, Table] = catalogue["collections"]
+        self.records: dict[Key, Rec] = {}
+        self.holders: dict[Key, set[str]] = {}
+        self.ended: list[tuple[int, Key, str]] = []
+        self.moment = 0
+        self.hub: Dot = (hub_rid, 0)
+
+    # What a writer or a reader may ask.
+
+    def state(self, key: Key) -> dict[str, Known]:
+        """Return what somebody has seen who is shown the whole record now."""
+        rec = self.records.get(key)
+        return {name: line.known() for name, line in rec.lines.items()} if rec else {}
+
+    def fields(self, key: Key) -> Table:
+        """Return the record as it is shown, groups flat."""
+        shown: Table = {}
+        for name, line in self.records[key].lines.items():
+            if name != ALIVE and line.current is not None:
+                shown.update(line.current.value if self._members(key[0], name) else {name: line.current.value})
+        return shown
+
+    def held_by(self, key: Key, person: str) -> bool:
+        """Tell whether the person has the record in hand."""
+        if "all" in self.collections[key[0]]["scope"]:
+            return key in self.records
+        return any(each.endswith(f":{person}") for each in self.holders.get(key, ()))
+
+    def lost(self) -> list[Write]:
+        """Return the writes of which it is not known what became: there must be none."""
+        lines = [line for rec in self.records.values() for line in rec.lines.values()]
+        return [write for line in lines for write in line.history if not self._accounted(line, write)]
+
+    def _accounted(self, line: Line, write: Write) -> bool:
+        if write in line.standing() or write in line.siblings:
+            return True
+        return write.fate in {"overwritten knowingly", "merged", "contained", "in the ledger", "settled"}
+
+    # Judging.
+
+    def judge(self, run: list[Asked], *, tx: bool) -> list[Answer]:
+        """Judge one mutation, or the several of a tx: if one cannot be meant, none is done."""
+        trial = copy.deepcopy(self) if tx else self
+        answers = [trial._one(asked, tx=tx) for asked in run]
+        if tx and any(answer.code for answer in answers):
+            self.moment += len(run)
+            return [answer if answer.code else Answer(code="tx_refused") for answer in answers]
+        self.__dict__ = trial.__dict__
+        return answers
+
+    def _one(self, asked: Asked, *, tx: bool) -> Answer:
+        self.moment += 1
+        rec = self.records.get(asked.key)
+        if asked.key[0] not in self.collections:
+            return Answer(code="unknown_collection")
+        drafts, bad = self._drafts(asked)
+        if asked.op != "create" and rec is None:
+            return Answer(code="unknown_record")
+        dead = rec is not None and not rec.value(ALIVE)
+        if dead and rec and asked.op in ("create", "set") and saw(asked, ALIVE, rec.lines[ALIVE]):
+            return Answer(code="record_deleted")
+        if tx and bad:
+            return Answer(code="invalid")
+        if self._parent_missing(asked.key, drafts):
+            return Answer(code="missing_parent")
+        refusals = {name: Told("refused", "invalid") for name in bad}
+        answer = Answer(refusals | self._settle(rec, dead, asked, drafts, bad))
+        self._hold()
+        return answer
+
+    def _settle(
+        self, rec: Rec | None, dead: bool, asked: Asked, drafts: dict[str, Draft], bad: set[str]
+    ) -> dict[str, Told]:
+        if rec is None:
+            return self._create(asked, drafts, bad)
+        if asked.op in ("delete", "restore"):
+            return {ALIVE: self._alive(rec, asked)}
+        return self._edit_dead(rec, asked, drafts) if dead else self._edit(rec, asked, drafts)
+
+    def _create(self, asked: Asked, drafts: dict[str, Draft], bad: set[str]) -> dict[str, Told]:
+        """A create stands if one of its cells does, or if it names none and the class may write one."""
+        rec = Rec(maker=asked.person if asked.sequential else None)
+        told = self._edit(rec, asked, drafts)
+        stands = any(each.verdict == "applied" for each in told.values())
+        if not drafts and not bad:
+            fields = self.collections[asked.key[0]]["fields"].values()
+            stands = any(asked.authority in each["write"] for each in fields)
+        if not stands:
+            return told
+        rec.lines[ALIVE] = Line()
+        install(rec.lines[ALIVE], Write(asked.dot, True, (asked.authority,)), "")
+        self.records[asked.key] = rec
+        return told or {ALIVE: Told("applied", dot=asked.dot, value=True)}
+
+    def _edit(self, rec: Rec, asked: Asked, drafts: dict[str, Draft]) -> dict[str, Told]:
+        hub = (self.hub[0], self.hub[1] + 1)
+        told = {name: self._cell(rec, name, asked, draft, hub) for name, draft in drafts.items()}
+        if any(each.verdict == "merged" for each in told.values()):
+            self.hub = hub
+        return told
+
+    def _edit_dead(self, rec: Rec, asked: Asked, drafts: dict[str, Draft]) -> dict[str, Told]:
+        """An edit whose writer did not know that the record was deleted: judged as if it were not."""
+        before, hub = copy.deepcopy(rec), self.hub
+        told = self._edit(rec, asked, drafts)
+        granted = {name for name, each in told.items() if each.verdict != "refused"}
+        survives = any(told[name].verdict in ("applied", "merged") for name in granted)
+        rule = "against_edit:" + self.collections[asked.key[0]].get("against_edit", "keep_edit")
+        line = rec.lines[ALIVE]
+        assert line.current is not None, "a record that exists has been alive"
+        if survives and rule == "against_edit:keep_edit":
+            self.hub = (hub[0], hub[1] + 1)
+            clash = Clash(rule, waits=False, loser=dots(line.standing()), value=False)
+            install(line, Write(self.hub, True, (asked.authority,)), "in the ledger")
+            return told | {ALIVE: Told("merged", dot=self.hub, value=True, clash=clash)}
+        rec.lines, self.hub = before.lines, hub
+        if not granted:
+            return told
+        clash = Clash(rule, waits=False, loser=frozenset({asked.dot}), value={**asked.set, **asked.do})
+        for name in granted:
+            rec.lines.setdefault(name, Line()).history.append(Write(asked.dot, None, (), "in the ledger"))
+            lost = shown(rec.lines[name])
+            told[name] = Told("superseded", dot=lost.dot, value=lost.value, clash=clash)
+        return told
+
+    def _alive(self, rec: Rec, asked: Asked) -> Told:
+        """Delete or restore: who may, whether it is so already, and what was not seen."""
+        wanted, line = asked.op == "restore", rec.lines[ALIVE]
+        if not self._relations(asked):
+            return Told("refused", "out_of_scope")
+        if asked.authority not in self.collections[asked.key[0]]["delete"]:
+            return Told("refused", "not_owner", *shown_pair(line))
+        write = Write(asked.dot, wanted, (asked.authority,))
+        if rec.value(ALIVE) is wanted:
+            join(line, write)
+            return Told("converged", None, *shown_pair(line))
+        read = {ALIVE: line} if wanted else {n: each for n, each in rec.lines.items() if each.current}
+        if all(saw(asked, name, each) for name, each in read.items()):
+            install(line, write, "overwritten knowingly")
+            return Told("applied", None, *shown_pair(line))
+        rule = self.collections[asked.key[0]].get("against_edit", "keep_edit")
+        if (rule == "keep_edit") is not wanted:
+            keep(line, write)
+            clash = Clash(f"against_edit:{rule}", waits=False, loser=frozenset({asked.dot}), value=wanted)
+            return Told("superseded", None, *shown_pair(line), clash=clash)
+        clash = Clash(f"against_edit:{rule}", waits=False, loser=dots(line.standing()), value=not wanted)
+        install(line, write, "in the ledger")
+        return Told("applied", None, *shown_pair(line), clash=clash)
+
+    def _cell(self, rec: Rec, name: str, asked: Asked, draft: Draft, hub: Dot) -> Told:
+        """Scope, authority, equal, seen, merge, rank and tie: in this order, the first that decides."""
+        rule, line = self._rule(asked.key[0], name), rec.lines.get(name, Line())
+        relations = self._relations(asked)
+        if not relations:
+            return Told("refused", "out_of_scope")
+        if asked.authority not in rule["write"]:
+            return Told("refused", "not_owner", *shown_pair(line))
+        rec.lines[name] = line
+        best = min(relations, key=lambda each: place(rule, who(asked.authority, each)))
+        write = Write(asked.dot, self._whole(asked, name, line, draft), (who(asked.authority, best),))
+        known = saw(asked, name, line)
+        equal = draft.op is None or known
+        mergeable = rule.get("merge") in ("append", "counter")
+        if line.current and equal and same(write.value, line.current.value) and (known or not mergeable):
+            close(line, asked)
+            join(line, write)
+            return Told("converged", None, *shown_pair(line))
+        if known:
+            close(line, asked)
+            install(line, write, "overwritten knowingly")
+            return Told("applied", None, *shown_pair(line))
+        return merge(rule, line, asked, draft, write, hub) or contend(rule, line, asked, draft, write)
+
+    # The catalogue, and who is who.
+
+    def _rule(self, collection: str, cell: str) -> Table:
+        members = self._members(collection, cell)
+        return dict(self.collections[collection]["fields"][members[0] if members else cell])
+
+    def _members(self, collection: str, cell: str) -> list[str]:
+        return list(self.collections[collection].get("groups", {}).get(cell, []))
+
+    def _whole(self, asked: Asked, name: str, line: Line, draft: Draft) -> Any:
+        """Return the whole value that is asked for; MISSING if half of it is not known."""
+        current = line.current.value if line.current else None
+        if draft.op is not None:
+            return done(self._rule(asked.key[0], name)["kind"], current, draft.op)
+        members = self._members(asked.key[0], name)
+        if not members or set(draft.value) == set(members):
+            return draft.value
+        if saw(asked, name, line):
+            return {**(current or {}), **draft.value}
+        if draft.was is not MISSING and set(draft.was) == set(members):
+            return {**draft.was, **draft.value}
+        return MISSING
+
+    def _relations(self, asked: Asked) -> set[str]:
+        """Return how the person is related to the record; nothing: out of scope."""
+        if not asked.sequential:
+            return {""}
+        if asked.key not in self.records:
+            return {"creator"}
+        if "all" in self.collections[asked.key[0]]["scope"]:
+            return {"linked"}
+        mine = {each.split(":")[0] for each in self.holders[asked.key] if each.endswith(f":{asked.person}")}
+        late = any(
+            key == asked.key and each.endswith(f":{asked.person}") and moment > asked.held
+            for moment, key, each in self.ended
+        )
+        return mine or ({"former"} if late else set())
+
+    def _hold(self) -> None:
+        """Work out from nothing who holds what, parents first, and note what has ended."""
+        before, self.holders = self.holders, {}
+        for key in sorted(self.records, key=lambda each: len(self._parents(each[0]))):
+            self.holders[key] = self._holders(key)
+            ended = before.get(key, set()) - self.holders[key]
+            self.ended += [(self.moment, key, each) for each in sorted(ended)]
+
+    def _holders(self, key: Key) -> set[str]:
+        rec, scope = self.records[key], self.collections[key[0]]["scope"]
+        assignee, found = rec.value("assignee_id"), set()
+        if "creator_until_assigned" in scope and assignee:
+            rec.maker = None
+        if "assignee" in scope and assignee:
+            found.add(f"assignee:{assignee}")
+        if "crew" in scope:
+            found |= {f"crew:{person}" for person in rec.value("crew") or []}
+        if rec.maker and {"creator", "creator_until_assigned"} & set(scope):
+            found.add(f"creator:{rec.maker}")
+        for name in self._parents(key[0]):
+            found |= self.holders.get((self.collections[key[0]]["fields"][name]["to"], rec.value(name)), set())
+        return found
+
+    def _parents(self, collection: str) -> list[str]:
+        return [each.split(":")[1] for each in self.collections[collection]["scope"] if each.startswith("parent:")]
+
+    def _parent_missing(self, key: Key, drafts: dict[str, Draft]) -> bool:
+        named = [(name, drafts[name].value) for name in self._parents(key[0]) if name in drafts]
+        fields = self.collections[key[0]]["fields"]
+        return any(value and (fields[name]["to"], value) not in self.records for name, value in named)
+
+    # What is asked for, in its one form.
+
+    def _drafts(self, asked: Asked) -> tuple[dict[str, Draft], set[str]]:
+        drafts: dict[str, Draft] = {}
+        bad: set[str] = set()
+        if asked.op in ("delete", "restore"):
+            return drafts, bad
+        for name in [*asked.set, *asked.do]:
+            try:
+                drafts[name] = self._draft(asked, name)
+            except Nonsense:
+                bad.add(name)
+        return drafts, bad
+
+    def _draft(self, asked: Asked, name: str) -> Draft:
+        fields = self.collections[asked.key[0]]["fields"]
+        members = self._members(asked.key[0], name)
+        if not members and name not in fields:
+            raise Nonsense(name)
+        if name in asked.do:
+            return Draft(op=tidy_op(fields[name], asked.do[name]))
+        was = asked.was.get(name, MISSING)
+        if not members:
+            tidied = MISSING if was is MISSING else tidy(fields[name]["kind"], was)
+            return Draft(tidy(fields[name]["kind"], asked.set[name]), was=tidied)
+        if was is not MISSING:
+            was = {each: tidy(fields[each]["kind"], value) for each, value in was.items()}
+        return Draft({each: tidy(fields[each]["kind"], value) for each, value in asked.set[name].items()}, was=was)
+
+
+def saw(asked: Asked, name: str, line: Line) -> bool:
+    """Tell whether the writer had seen what stands there: or there is nothing, or it is their own."""
+    standing = line.standing()
+    own = asked.sequential and any(write.dot[0] == asked.dot[0] for write in standing)
+    return not standing or own or any(write.dot in asked.seen.get(name, NOTHING) for write in standing)
+
+
+def merge(rule: Table, line: Line, asked: Asked, draft: Draft, write: Write, hub: Dot) -> Told | None:
+    """Make one value of both, if the cell merges and it is known what the writer did."""
+    if "merge" not in rule or line.current is None:
+        return None
+    op = draft.op
+    if op is None and draft.was is not MISSING and draft.value is not None:
+        op = difference(rule["kind"], draft.was, draft.value)
+    if op is None:
+        return None
+    value = done(rule["kind"], line.current.value, op)
+    close(line, asked)
+    if same(value, line.current.value):
+        write.fate = "contained"
+        line.history.append(write)
+        return Told("converged", None, *shown_pair(line))
+    parts = tuple(rank for each in line.standing() for rank in each.ranks)
+    write.fate = "merged"
+    line.history.append(write)
+    install(line, Write(hub, value, (*parts, *write.ranks)), "merged")
+    lost = draft.op if draft.op is not None else draft.value
+    clash = Clash(f"merge:{rule['merge']}", waits=False, loser=frozenset({asked.dot}), value=lost)
+    return Told("merged", None, *shown_pair(line), clash=clash)
+
+
+def contend(rule: Table, line: Line, asked: Asked, draft: Draft, write: Write) -> Told:
+    """Rank, then tie."""
+    lost = draft.op if draft.op is not None else draft.value if write.value is MISSING else write.value
+    mine = min(place(rule, rank) for rank in write.ranks)
+    theirs = min(place(rule, rank) for each in line.standing() for rank in each.ranks)
+    name = "rank" if mine != theirs else f"tie:{rule.get('tie', 'first')}"
+    if write.value is MISSING:
+        name = "group:partial"
+    clash = Clash(name, waits=name == "tie:manual", loser=frozenset({asked.dot}), value=lost)
+    if name == "tie:manual":
+        close(line, asked)
+        line.siblings.append(write)
+        line.history.append(write)
+        return Told("parked", None, *shown_pair(line), clash=clash)
+    if name == "tie:last" or (name == "rank" and mine < theirs):
+        assert line.current is not None, "what is not there cannot be concurrent"
+        clash = Clash(name, waits=False, loser=dots(line.standing()), value=line.current.value)
+        close(line, asked)
+        install(line, write, "in the ledger")
+        return Told("applied", None, *shown_pair(line), clash=clash)
+    keep(line, write)
+    return Told("superseded", None, *shown_pair(line), clash=clash)
+
+
+def install(line: Line, write: Write, fate: str) -> None:
+    """Let a write stand in place of all that stood there, which meets its fate."""
+    for each in line.standing():
+        each.fate = fate
+    line.current, line.twins = write, []
+    line.history.append(write)
+
+
+def join(line: Line, write: Write) -> None:
+    """Let a write of the same value stand beside the winner."""
+    line.twins.append(write)
+    line.history.append(write)
+
+
+def keep(line: Line, write: Write) -> None:
+    """Put a write that lost into the ledger."""
+    write.fate = "in the ledger"
+    line.history.append(write)
+
+
+def close(line: Line, asked: Asked) -> None:
+    """End the waiting of siblings that the writer names, or that the same device wrote before."""
+    named = asked.closes.get(next((n for n in asked.closes), ""), frozenset()) if asked.closes else frozenset()
+    for each in list(line.siblings):
+        if each.dot in named or (asked.sequential and each.dot[0] == asked.dot[0]):
+            each.fate = "settled"
+            line.siblings.remove(each)
+
+
+def shown(line: Line) -> Told:
+    """Return what somebody is shown who is told of this cell."""
+    return Told("", None, *shown_pair(line))
+
+
+def shown_pair(line: Line) -> tuple[Dot | None, Any]:
+    """Return the dot and the value that stand there."""
+    return (line.current.dot, line.current.value) if line.current else (None, None)
+
+
+def dots(writes: Iterable[Write]) -> frozenset[Dot]:
+    """Return the dots of some writes."""
+    return frozenset(write.dot for write in writes)
+
+
+def who(authority: str, relation: str) -> str:
+    """Write a class and a relation as a rank list does."""
+    return f"{authority}.{relation}" if relation else authority
+
+
+def place(rule: Table, rank: str) -> int:
+    """Return the place in the rank list, the highest being 0; unlisted is below all."""
+    ranks = [rule["owner"]] if "owner" in rule else rule.get("rank", [])
+    return min((i for i, each in enumerate(ranks) if each in (rank, rank.split(".")[0])), default=len(ranks))
+
+
+def tidy(kind: str, value: Any) -> Any:
+    """Bring a value into the one form in which equal values are the same."""
+    if value is None:
+        return None
+    if kind == "text" and isinstance(value, str):
+        return unicodedata.normalize("NFC", value).strip()
+    if kind == "boolean" and isinstance(value, bool):
+        return value
+    if kind == "integer" and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind == "set" and isinstance(value, list):
+        return sorted({tidy("text", each) for each in value})
+    if kind in ("person", "reference") and isinstance(value, str) and len(value.strip()) == 36:
+        return value.strip().lower()
+    if kind == "decimal" and not isinstance(value, bool):
+        return plain(value)
+    raise Nonsense(f"{value!r} is no {kind}")
+
+
+def plain(value: Any) -> str:
+    """Write a decimal number without an exponent and without zeros at its end."""
+    try:
+        number = Decimal(str(value).strip())
+    except ArithmeticError as exc:
+        raise Nonsense(str(value)) from exc
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text
+
+
+def tidy_op(rule: Table, op: Mapping[str, Any]) -> Table:
+    """Bring an operation into its one form, if the field has a merge and such an operation."""
+    if "merge" not in rule or not op or not set(op) <= OPS.get(rule["kind"], set()):
+        raise Nonsense(str(op))
+    if "append" in op:
+        return {"append": unicodedata.normalize("NFC", op["append"])}
+    return {name: tidy(rule["kind"], value) for name, value in op.items()}
+
+
+def done(kind: str, current: Any, op: Mapping[str, Any]) -> Any:
+    """Return the value after an operation."""
+    if kind == "text":
+        return tidy("text", (current or "") + op["append"])
+    if kind == "integer":
+        return (current or 0) + op["inc"]
+    if kind == "decimal":
+        return plain(Decimal(current or "0") + Decimal(op["inc"]))
+    return sorted((set(current or []) | set(op.get("add", []))) - set(op.get("remove", [])))
+
+
+def difference(kind: str, was: Any, value: Any) -> Table | None:
+    """Return what was done to get from one value to the other, if that is an operation at all."""
+    if kind == "text":
+        return {"append": value[len(was or "") :]} if value.startswith(was or "") else None
+    if kind == "integer":
+        return {"inc": value - (was or 0)}
+    if kind == "decimal":
+        return {"inc": str(Decimal(value) - Decimal(was or "0"))}
+    return {"add": sorted(set(value) - set(was or [])), "remove": sorted(set(was or []) - set(value))}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Tell whether two tidy values are one: true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return set(one) == set(other) and all(same(one[each], other[each]) for each in one)
+    return type(one) is type(other) and bool(one == other)
