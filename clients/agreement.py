@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clients.cast import Cast, Technician
     from clients.office import Entry, Office, Past
     from clients.store import Answered
@@ -73,10 +75,10 @@ class _Memory:
 
     def __init__(self, office: Office) -> None:
         self._office = office
-        self._histories: dict[Key, dict[str, list[Past]]] = {}
+        self._histories: dict[Key, dict[str, Sequence[Past]]] = {}
         self._entries: dict[Key, dict[str, Entry]] = {}
 
-    async def history(self, key: Key) -> dict[str, list[Past]]:
+    async def history(self, key: Key) -> dict[str, Sequence[Past]]:
         """Return a record's history by cell."""
         if key not in self._histories:
             self._histories[key] = await self._office.history(*key)
@@ -106,9 +108,7 @@ async def _look_up(technician: Technician, memory: _Memory, reckoning: Reckoning
                 reckoning.differ(technician, f"edit {answered.mutation.n}, {cell} {told.verdict}: not found again")
 
 
-async def _is_kept(
-    answered: Answered, cell: str, told: CellVerdict, memory: _Memory, technician: Technician
-) -> bool:
+async def _is_kept(answered: Answered, cell: str, told: CellVerdict, memory: _Memory, technician: Technician) -> bool:
     key = (answered.mutation.collection, answered.mutation.id)
     if told.verdict in INSTALLED:
         past = (await memory.history(key)).get(cell, [])

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -115,8 +115,8 @@ class Story:
             "time_entries", work_order_id=job, technician_id=former.id, activity="work", remarks="An hour on the boom."
         )
         self._teller.offline(former, "assignee, for now")
-        page = await self._office.get(WORK_ORDERS, job)
-        await self._told(f"gives the job to {other.name}", await self._office.assign(page, other.id), assignee_id=other.name)
+        told = await self._office.assign(await self._office.get(WORK_ORDERS, job), other.id)
+        await self._told(f"gives the job to {other.name}", told, assignee_id=other.name)
         await other.sync()
         other.edit(job, status="travelling")
         await other.sync()
@@ -238,14 +238,17 @@ class Story:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).strftime("%H:%M:%S UTC")
+    return datetime.now(UTC).strftime("%H:%M:%S UTC")
 
 
-def _totals(found: Reckoning) -> list[str]:
+def _totals(found: Reckoning) -> tuple[str, str]:
     kinds = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.verdicts.items()))
-    return [
+    compared = (
         f"{found.devices} devices show {found.copies} copies of {len(found.records)} records; each was compared with "
-        "what the hub shows that person.",
+        "what the hub shows that person."
+    )
+    looked_up = (
         f"{found.edits} edits were pushed: {kinds}. Their {found.cells} cells were looked for in the histories of "
-        "their records and among the conflict entries.",
-    ]
+        "their records and among the conflict entries."
+    )
+    return compared, looked_up

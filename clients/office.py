@@ -122,7 +122,7 @@ class Office:
 
     def of(self, token: str) -> Office:
         """Return the same connections, as the person whose token this is."""
-        return Office(self._transport, token)
+        return Office(self._transport, token, self._new_id)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -21,7 +21,7 @@ class Relay:
     def __init__(self, url: str) -> None:
         self._there = urlsplit(url)
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._path: bytes | None = None
         self.lost: list[bytes] = []
 
@@ -32,9 +32,9 @@ class Relay:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._serving.values():
+            writer.transport.abort()
+        await asyncio.gather(*self._serving)
 
     @property
     def url(self) -> str:
@@ -50,12 +50,12 @@ class Relay:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self._serving[task] = writer
         try:
             with suppress(OSError, TimeoutError):
                 await self._join(reader, writer)
         finally:
-            self._tasks.discard(task)
+            del self._serving[task]
             writer.transport.abort()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -46,6 +46,11 @@ class CellVerdict(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     message: str | None = None
 
 
+def _no_cells() -> dict[str, CellVerdict]:
+    # A factory of its own, because msgspec leaves out an empty `dict`, and the key is always told.
+    return {}
+
+
 class MutationVerdict(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What became of one mutation. `schema` is the catalogue version it was judged by."""
 
@@ -55,7 +60,7 @@ class MutationVerdict(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     collection: str
     id: str
     rev: int
-    cells: dict[str, CellVerdict] = {}
+    cells: dict[str, CellVerdict] = msgspec.field(default_factory=_no_cells)
     code: str | None = None
     message: str | None = None
     fields: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET

@@ -17,7 +17,7 @@ from syncserver.commands.office import Office
 from syncserver.commands.pull import Pulls
 from syncserver.commands.push import Pushes
 from syncserver.commands.review import Review
-from syncserver.http import auth, conflicts, devices, metrics, observe, office, ops, parts, problems, sync
+from syncserver.http import auth, catalog, conflicts, devices, metrics, observe, office, ops, parts, problems, sync
 from syncserver.notify import Hints
 from syncserver.store import db
 from syncserver.store.catalogs import Catalogs
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
-ROUTERS: Final = (ops.ROUTER, sync.ROUTER, devices.ROUTER, conflicts.ROUTER, office.ROUTER)
+ROUTERS: Final = (ops.ROUTER, sync.ROUTER, catalog.ROUTER, devices.ROUTER, conflicts.ROUTER, office.ROUTER)
 
 
 class NotMigrated(Exception):

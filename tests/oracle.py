@@ -12,74 +12,37 @@ What is slow, long-winded or wasteful here is so on purpose.
 from __future__ import annotations
 
 import copy
-import unicodedata
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-Dot: TypeAlias = tuple[int, int]
-Key: TypeAlias = tuple[str, str]
-Known: TypeAlias = frozenset[Dot]
-Table: TypeAlias = dict[str, Any]
+from tests.oracle_cell import (
+    MISSING,
+    Asked,
+    Clash,
+    Dot,
+    Draft,
+    Key,
+    Known,
+    Line,
+    Told,
+    Turn,
+    Write,
+    close,
+    contend,
+    dots,
+    install,
+    join,
+    keep,
+    may_repeat,
+    merge,
+    place,
+    saw,
+    shown_pair,
+    who,
+)
+from tests.oracle_values import Nonsense, Table, done, same, tidy, tidy_op
 
 ALIVE: Final = "$alive"
-MISSING: Final = object()
-NOTHING: Final[Known] = frozenset()
-OPS: Final = {"text": {"append"}, "integer": {"inc"}, "decimal": {"inc"}, "set": {"add", "remove"}}
-
-
-class Nonsense(Exception):  # noqa: N818  (it is what happened)
-    """A value or an operation that its field cannot have."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A mutation as its writer meant it. `seen` has, by cell, every write that was on the screen.
-
-    `held` is the moment of the last state of the record that the device was given whole.
-    """
-
-    dot: Dot
-    op: str
-    key: Key
-    person: str
-    authority: str
-    sequential: bool
-    set: Mapping[str, Any] = field(default_factory=dict)
-    do: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    was: Mapping[str, Any] = field(default_factory=dict)
-    seen: Mapping[str, Known] = field(default_factory=dict)
-    closes: Mapping[str, frozenset[Dot]] = field(default_factory=dict)
-    held: int = 0
-
-
-@dataclass(eq=False)
-class Write:
-    """One write for ever: what it was, as whom it ranks, and what became of it."""
-
-    dot: Dot
-    value: Any
-    ranks: tuple[str, ...]
-    fate: str = ""
-
-
-@dataclass
-class Line:
-    """One cell: all its writes in order, and which of them count now."""
-
-    history: list[Write] = field(default_factory=list)
-    current: Write | None = None
-    twins: list[Write] = field(default_factory=list)
-    siblings: list[Write] = field(default_factory=list)
-
-    def known(self) -> Known:
-        """Return what somebody has seen who is shown the cell now: all of it."""
-        return frozenset(write.dot for write in self.history)
-
-    def standing(self) -> list[Write]:
-        """Return the winner and its twins."""
-        return [self.current, *self.twins] if self.current else []
 
 
 @dataclass
@@ -96,41 +59,11 @@ class Rec:
 
 
 @dataclass(frozen=True)
-class Clash:
-    """What a conflict entry has to say: the rule, and what the loser had written under which dots."""
-
-    rule: str
-    waits: bool
-    loser: frozenset[Dot]
-    value: Any
-
-
-@dataclass(frozen=True)
-class Told:
-    """The verdict of one cell, and what the writer is shown of it: nothing if `dot` is None."""
-
-    verdict: str
-    code: str | None = None
-    dot: Dot | None = None
-    value: Any = None
-    clash: Clash | None = None
-
-
-@dataclass(frozen=True)
 class Answer:
     """The verdicts by cell; or the code for which none of the mutation was looked at."""
 
     cells: dict[str, Told] = field(default_factory=dict)
     code: str | None = None
-
-
-@dataclass(frozen=True)
-class Draft:
-    """What one cell is asked to become: a value, part of a group, or an operation."""
-
-    value: Any = None
-    op: Table | None = None
-    was: Any = MISSING
 
 
 class Oracle:
@@ -179,7 +112,7 @@ class Oracle:
 
     def judge(self, run: list[Asked], *, tx: bool) -> list[Answer]:
         """Judge one mutation, or the several of a tx: if one cannot be meant, none is done."""
-        trial = copy.deepcopy(self) if tx else self
+        trial = copy.deepcopy(self, {id(self.collections): self.collections}) if tx else self
         answers = [trial._one(asked, tx=tx) for asked in run]
         if tx and any(answer.code for answer in answers):
             self.moment += len(run)
@@ -258,8 +191,7 @@ class Oracle:
         clash = Clash(rule, waits=False, loser=frozenset({asked.dot}), value={**asked.set, **asked.do})
         for name in granted:
             rec.lines.setdefault(name, Line()).history.append(Write(asked.dot, None, (), "in the ledger"))
-            lost = shown(rec.lines[name])
-            told[name] = Told("superseded", dot=lost.dot, value=lost.value, clash=clash)
+            told[name] = Told("superseded", None, *shown_pair(rec.lines[name]), clash=clash)
         return told
 
     def _alive(self, rec: Rec, asked: Asked) -> Told:
@@ -297,18 +229,17 @@ class Oracle:
         rec.lines[name] = line
         best = min(relations, key=lambda each: place(rule, who(asked.authority, each)))
         write = Write(asked.dot, self._whole(asked, name, line, draft), (who(asked.authority, best),))
+        turn = Turn(name, asked, draft, rule, line, write, hub)
         known = saw(asked, name, line)
-        equal = draft.op is None or known
-        mergeable = rule.get("merge") in ("append", "counter")
-        if line.current and equal and same(write.value, line.current.value) and (known or not mergeable):
-            close(line, asked)
+        if line.current and (known or may_repeat(turn)) and same(write.value, line.current.value):
+            close(turn)
             join(line, write)
             return Told("converged", None, *shown_pair(line))
         if known:
-            close(line, asked)
+            close(turn)
             install(line, write, "overwritten knowingly")
             return Told("applied", None, *shown_pair(line))
-        return merge(rule, line, asked, draft, write, hub) or contend(rule, line, asked, draft, write)
+        return merge(turn) or contend(turn)
 
     # The catalogue, and who is who.
 
@@ -407,181 +338,3 @@ class Oracle:
         if was is not MISSING:
             was = {each: tidy(fields[each]["kind"], value) for each, value in was.items()}
         return Draft({each: tidy(fields[each]["kind"], value) for each, value in asked.set[name].items()}, was=was)
-
-
-def saw(asked: Asked, name: str, line: Line) -> bool:
-    """Tell whether the writer had seen what stands there: or there is nothing, or it is their own."""
-    standing = line.standing()
-    own = asked.sequential and any(write.dot[0] == asked.dot[0] for write in standing)
-    return not standing or own or any(write.dot in asked.seen.get(name, NOTHING) for write in standing)
-
-
-def merge(rule: Table, line: Line, asked: Asked, draft: Draft, write: Write, hub: Dot) -> Told | None:
-    """Make one value of both, if the cell merges and it is known what the writer did."""
-    if "merge" not in rule or line.current is None:
-        return None
-    op = draft.op
-    if op is None and draft.was is not MISSING and draft.value is not None:
-        op = difference(rule["kind"], draft.was, draft.value)
-    if op is None:
-        return None
-    value = done(rule["kind"], line.current.value, op)
-    close(line, asked)
-    if same(value, line.current.value):
-        write.fate = "contained"
-        line.history.append(write)
-        return Told("converged", None, *shown_pair(line))
-    parts = tuple(rank for each in line.standing() for rank in each.ranks)
-    write.fate = "merged"
-    line.history.append(write)
-    install(line, Write(hub, value, (*parts, *write.ranks)), "merged")
-    lost = draft.op if draft.op is not None else draft.value
-    clash = Clash(f"merge:{rule['merge']}", waits=False, loser=frozenset({asked.dot}), value=lost)
-    return Told("merged", None, *shown_pair(line), clash=clash)
-
-
-def contend(rule: Table, line: Line, asked: Asked, draft: Draft, write: Write) -> Told:
-    """Rank, then tie."""
-    lost = draft.op if draft.op is not None else draft.value if write.value is MISSING else write.value
-    mine = min(place(rule, rank) for rank in write.ranks)
-    theirs = min(place(rule, rank) for each in line.standing() for rank in each.ranks)
-    name = "rank" if mine != theirs else f"tie:{rule.get('tie', 'first')}"
-    if write.value is MISSING:
-        name = "group:partial"
-    clash = Clash(name, waits=name == "tie:manual", loser=frozenset({asked.dot}), value=lost)
-    if name == "tie:manual":
-        close(line, asked)
-        line.siblings.append(write)
-        line.history.append(write)
-        return Told("parked", None, *shown_pair(line), clash=clash)
-    if name == "tie:last" or (name == "rank" and mine < theirs):
-        assert line.current is not None, "what is not there cannot be concurrent"
-        clash = Clash(name, waits=False, loser=dots(line.standing()), value=line.current.value)
-        close(line, asked)
-        install(line, write, "in the ledger")
-        return Told("applied", None, *shown_pair(line), clash=clash)
-    keep(line, write)
-    return Told("superseded", None, *shown_pair(line), clash=clash)
-
-
-def install(line: Line, write: Write, fate: str) -> None:
-    """Let a write stand in place of all that stood there, which meets its fate."""
-    for each in line.standing():
-        each.fate = fate
-    line.current, line.twins = write, []
-    line.history.append(write)
-
-
-def join(line: Line, write: Write) -> None:
-    """Let a write of the same value stand beside the winner."""
-    line.twins.append(write)
-    line.history.append(write)
-
-
-def keep(line: Line, write: Write) -> None:
-    """Put a write that lost into the ledger."""
-    write.fate = "in the ledger"
-    line.history.append(write)
-
-
-def close(line: Line, asked: Asked) -> None:
-    """End the waiting of siblings that the writer names, or that the same device wrote before."""
-    named = asked.closes.get(next((n for n in asked.closes), ""), frozenset()) if asked.closes else frozenset()
-    for each in list(line.siblings):
-        if each.dot in named or (asked.sequential and each.dot[0] == asked.dot[0]):
-            each.fate = "settled"
-            line.siblings.remove(each)
-
-
-def shown(line: Line) -> Told:
-    """Return what somebody is shown who is told of this cell."""
-    return Told("", None, *shown_pair(line))
-
-
-def shown_pair(line: Line) -> tuple[Dot | None, Any]:
-    """Return the dot and the value that stand there."""
-    return (line.current.dot, line.current.value) if line.current else (None, None)
-
-
-def dots(writes: Iterable[Write]) -> frozenset[Dot]:
-    """Return the dots of some writes."""
-    return frozenset(write.dot for write in writes)
-
-
-def who(authority: str, relation: str) -> str:
-    """Write a class and a relation as a rank list does."""
-    return f"{authority}.{relation}" if relation else authority
-
-
-def place(rule: Table, rank: str) -> int:
-    """Return the place in the rank list, the highest being 0; unlisted is below all."""
-    ranks = [rule["owner"]] if "owner" in rule else rule.get("rank", [])
-    return min((i for i, each in enumerate(ranks) if each in (rank, rank.split(".")[0])), default=len(ranks))
-
-
-def tidy(kind: str, value: Any) -> Any:
-    """Bring a value into the one form in which equal values are the same."""
-    if value is None:
-        return None
-    if kind == "text" and isinstance(value, str):
-        return unicodedata.normalize("NFC", value).strip()
-    if kind == "boolean" and isinstance(value, bool):
-        return value
-    if kind == "integer" and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if kind == "set" and isinstance(value, list):
-        return sorted({tidy("text", each) for each in value})
-    if kind in ("person", "reference") and isinstance(value, str) and len(value.strip()) == 36:
-        return value.strip().lower()
-    if kind == "decimal" and not isinstance(value, bool):
-        return plain(value)
-    raise Nonsense(f"{value!r} is no {kind}")
-
-
-def plain(value: Any) -> str:
-    """Write a decimal number without an exponent and without zeros at its end."""
-    try:
-        number = Decimal(str(value).strip())
-    except ArithmeticError as exc:
-        raise Nonsense(str(value)) from exc
-    text = format(number, "f")
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text in ("-0", "") else text
-
-
-def tidy_op(rule: Table, op: Mapping[str, Any]) -> Table:
-    """Bring an operation into its one form, if the field has a merge and such an operation."""
-    if "merge" not in rule or not op or not set(op) <= OPS.get(rule["kind"], set()):
-        raise Nonsense(str(op))
-    if "append" in op:
-        return {"append": unicodedata.normalize("NFC", op["append"])}
-    return {name: tidy(rule["kind"], value) for name, value in op.items()}
-
-
-def done(kind: str, current: Any, op: Mapping[str, Any]) -> Any:
-    """Return the value after an operation."""
-    if kind == "text":
-        return tidy("text", (current or "") + op["append"])
-    if kind == "integer":
-        return (current or 0) + op["inc"]
-    if kind == "decimal":
-        return plain(Decimal(current or "0") + Decimal(op["inc"]))
-    return sorted((set(current or []) | set(op.get("add", []))) - set(op.get("remove", [])))
-
-
-def difference(kind: str, was: Any, value: Any) -> Table | None:
-    """Return what was done to get from one value to the other, if that is an operation at all."""
-    if kind == "text":
-        return {"append": value[len(was or "") :]} if value.startswith(was or "") else None
-    if kind == "integer":
-        return {"inc": value - (was or 0)}
-    if kind == "decimal":
-        return {"inc": str(Decimal(value) - Decimal(was or "0"))}
-    return {"add": sorted(set(value) - set(was or [])), "remove": sorted(set(was or []) - set(value))}
-
-
-def same(one: Any, other: Any) -> bool:
-    """Tell whether two tidy values are one: true is not 1."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return set(one) == set(other) and all(same(one[each], other[each]) for each in one)
-    return type(one) is type(other) and bool(one == other)

@@ -19,3 +19,9 @@ class NotOurFolder(DevError):
     """`--fresh` was asked for a folder that no development start has made."""
 
     code = "not_a_state_folder"
+
+
+class AlreadyRuns(DevError):
+    """Another development start works in the state folder."""
+
+    code = "dev_already_runs"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from syncserver.dev.errors import NotOurFolder
+from syncserver.dev.errors import AlreadyRuns, NotOurFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MARK: Final = "fieldsync-dev"
 TOKENS: Final = "dev-tokens.json"
@@ -21,14 +26,28 @@ def default() -> Path:
     return Path(os.environ.get("FIELDSYNC_STATE_DIR") or Path(home) / "fieldsync" / "dev")
 
 
-def prepare(folder: Path, *, fresh: bool) -> None:
-    """Make the folder; `fresh` empties it first, if a development start has made it."""
-    if fresh and folder.exists() and any(folder.iterdir()):
-        if not (folder / MARK).is_file():
-            raise NotOurFolder(f"{folder} was not made by `fieldsync dev`; empty it yourself or choose another --data")
-        shutil.rmtree(folder)
+@contextmanager
+def claimed(folder: Path, *, fresh: bool) -> Iterator[None]:
+    """Hold the folder for one development start; `fresh` empties it first, if such a start has made it."""
+    if fresh and folder.exists() and any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise NotOurFolder(f"{folder} was not made by `fieldsync dev`; empty it yourself or choose another --data")
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-    (folder / MARK).touch()
+    with (folder / MARK).open("a", encoding="utf-8") as mark:
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRuns(f"another `fieldsync dev` works in {folder}; end it or choose another --data") from None
+        if fresh:
+            _empty(folder)
+        yield
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != MARK:
+            entry.unlink()
 
 
 def read_json(path: Path) -> Any:

@@ -58,9 +58,6 @@ def run(options: Options) -> None:
             _run(options, stack)
         except _Stopped:
             _say("stopping")
-        finally:
-            if options.ready_file is not None:
-                options.ready_file.unlink(missing_ok=True)
 
 
 def _listen() -> None:
@@ -75,7 +72,10 @@ def _listen() -> None:
 
 def _run(options: Options, stack: ExitStack) -> None:
     began = time.monotonic()
-    folder.prepare(options.data, fresh=options.fresh)
+    stack.enter_context(folder.claimed(options.data, fresh=options.fresh))
+    if options.ready_file is not None:
+        stack.callback(options.ready_file.unlink, missing_ok=True)
+        options.ready_file.unlink(missing_ok=True)
     database = postgres.start(options.data, url=os.environ.get("FIELDSYNC_DATABASE_URL"))
     stack.enter_context(database)
     cache = valkey.start(options.data, url=os.environ.get("FIELDSYNC_REDIS_URL"))

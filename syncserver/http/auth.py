@@ -30,7 +30,12 @@ TOKEN_CHARACTERS_MAX: Final = 500
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Let a request through to a route if its token's role has the right, and note who asks."""
-    operation: Operation = handler.opt[OPT]
+    operation = handler.opt.get(OPT)
+    if operation is None:
+        # The framework's own answer to OPTIONS, which tells the methods of a route and nothing else.
+        assert connection.scope.get("method") == "OPTIONS", "a route carries its operation"
+        return
+    assert isinstance(operation, Operation)
     if operation.right is None:
         return
     principal = await parts.of(connection.app).access.principal(_token(connection))

@@ -10,13 +10,14 @@ ServiceError
 ├── RedisUnreachable        the user's own server does not answer
 ├── StateFolderInUse        somebody holds the folder and does not let go
 ├── StateFolderBlocked      the account of the servers cannot enter the folder
+├── StateFolderForeign      the folder belongs to another user
 ├── StatePathTooLong        the folder's path is longer than the servers can take
 └── ServiceAccountMissing   started by root, and there is no account to give the servers to
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 
 class ServiceError(Exception):
@@ -79,6 +80,12 @@ class StateFolderBlocked(ServiceError):
     code = "state_folder_blocked"
 
 
+class StateFolderForeign(ServiceError):
+    """The state folder belongs to another user, who has to be the one to start fieldsync on it."""
+
+    code = "state_folder_foreign"
+
+
 class StatePathTooLong(ServiceError):
     """The state folder's path leaves the servers no room for their own file names."""
 
@@ -89,18 +96,3 @@ class ServiceAccountMissing(ServiceError):
     """Root may not run PostgreSQL, and the machine has no account `nobody`."""
 
     code = "service_account_missing"
-
-
-CODES: Final = {
-    PostgresNotFound.code: "no PostgreSQL that runs on this machine was found",
-    PostgresStartFailed.code: "PostgreSQL was found, but did not come up",
-    PostgresDataVersion.code: "the data folder was made by another major version of PostgreSQL",
-    PostgresTooOld.code: "the PostgreSQL server is older than the schema needs",
-    PostgresUnreachable.code: "the PostgreSQL server named by the user does not answer or refuses the login",
-    RedisStartFailed.code: "Valkey or Redis was found, but did not come up",
-    RedisUnreachable.code: "the Redis server named by the user does not answer or refuses the login",
-    StateFolderInUse.code: "another process works in the state folder and cannot be joined",
-    StateFolderBlocked.code: "the account of the database servers cannot enter the state folder",
-    StatePathTooLong.code: "the path of the state folder is too long for the database servers",
-    ServiceAccountMissing.code: "started by root, but there is no account to run the database servers as",
-}

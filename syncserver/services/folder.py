@@ -70,19 +70,30 @@ def prepare(state: Path, name: str) -> Folder:
     if len(os.fsencode(path)) > PATH_BYTES_MAX:
         message = f"{path} is longer than {PATH_BYTES_MAX} bytes: choose a shorter state folder with --data"
         raise errors.StatePathTooLong(message)
-    account = accounts.choose()
-    state.mkdir(parents=True, exist_ok=True)
-    folder = Folder(path, account)
-    _make(folder.path, account)
+    folder = Folder(path, accounts.choose())
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        _make(folder)
+    except PermissionError as exc:
+        raise _foreign(Path(exc.filename or state)) from exc
     return folder
 
 
-def _make(path: Path, account: Account | None) -> None:
+def _make(folder: Folder) -> None:
     """Enter, but do not look: the account's group may pass through to the data folder."""
+    path, account = folder.path, folder.account
     path.mkdir(exist_ok=True)
+    if path.stat().st_uid != os.geteuid():
+        raise _foreign(path)
     if account is not None:
         os.chown(path, 0, account.gid)
     path.chmod(0o700 if account is None else 0o710)
+
+
+def _foreign(path: Path) -> errors.StateFolderForeign:
+    return errors.StateFolderForeign(
+        f"{path} is not ours to write to: start fieldsync as the user it belongs to, or choose another folder with --data"
+    )
 
 
 def give_data(path: Path, account: Account | None) -> None:

@@ -44,7 +44,10 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part of a list is wanted: equal fields, after an id, moved after a rev, held by one."""
+    """Which part of a list is wanted: equal fields, after an id, moved after a rev, held by one.
+
+    A field that must equal null may also be one that was never written.
+    """
 
     limit: int
     equal: dict[str, Any] = {}
@@ -106,8 +109,9 @@ async def holds(database: Database, tenant_id: int, collection: str, record_id: 
 
 async def records(database: Database, tenant_id: int, collection: str, page: Page) -> list[Item]:
     """Return a page of living records in order of id."""
-    equal = msgspec.json.encode(page.equal).decode()
-    place = (page.limit, equal, page.after, page.moved_after, page.person)
+    equal = {name: value for name, value in page.equal.items() if value is not None}
+    wanted = msgspec.json.encode(equal).decode()
+    place = (page.limit, wanted, page.after, page.moved_after, page.person, sorted(page.equal.keys() - equal))
     async with database.transaction(tenant_id) as connection:
         found = await connection.fetch(_SQL["records"], tenant_id, collection, *place)
     return [Item(row["record_id"], row["rev"], msgspec.Raw(row["fields"].encode())) for row in found]

@@ -100,6 +100,17 @@ def test_later_edit_keeps_the_base_of_the_one_still_unanswered() -> None:
     assert (first.was, second.was, third.was) == ({"notes": "a"}, {"notes": "b"}, {"notes": "c"})
 
 
+def test_operation_freezes_the_base_too() -> None:
+    """An unanswered operation holds the base of its cell as an unanswered value does."""
+    copy, _ = device.edit(held(100, meter=5), LAYOUT, Act(do={"meter": {"inc": 1}}), 1)
+    copy = device.put(copy, LAYOUT, 150, {"meter": 7}, 150)
+
+    _, second = edited(copy, 2, meter=10)
+
+    assert second.base == {"meter": 100, ALIVE: 100}
+    assert second.was == {"meter": 8}
+
+
 def test_was_of_a_group_is_whole() -> None:
     """A member of a group is sent as part of it, and `was` tells the whole, absent members too."""
     _, mutation = edited(held(100, start="08:00"), 1, end="10:00")
@@ -226,6 +237,18 @@ def test_delete_has_read_all_cells() -> None:
     assert shown(copy) is None
 
 
+def test_delete_over_a_frozen_base_has_not_read_what_lies_beneath() -> None:
+    """One number for all cells is sent only if it is the held rev; the frozen base of an edit is none."""
+    layout = Layout({"title": kinds.Shape(kind="text")})
+    copy = device.put(Copy("c", "r"), layout, 100, {"title": "a"}, 100)
+    copy, _ = device.edit(copy, layout, Act(fields={"title": "b"}), 1)
+    copy = device.put(copy, layout, 140, {"title": "office"}, 140)
+
+    _, mutation = device.edit(copy, layout, Act(op="delete"), 2)
+
+    assert mutation.base == {"title": 100, ALIVE: 100}
+
+
 def test_delete_that_lost_brings_the_record_back() -> None:
     """A superseded delete returns the record to the screen."""
     copy, mutation = device.edit(held(100, title="a"), LAYOUT, Act(op="delete"), 1)
@@ -302,6 +325,17 @@ def test_late_put_does_not_undo_a_leave() -> None:
     assert not device.put(copy, LAYOUT, 90, {"title": "c"}, 151).gone, "an enter may carry an old rev"
 
 
+def test_in_one_commit_the_order_counts() -> None:
+    """A record that is given away and given back in one tx stays; the other way round it goes."""
+    copy = held(100, title="a")
+
+    stays = device.put(device.leave(copy, 150), LAYOUT, 150, {"title": "b"}, 150)
+    goes = device.leave(device.put(copy, LAYOUT, 150, {"title": "b"}, 150), 150)
+
+    assert not stays.gone
+    assert goes.gone
+
+
 def test_created_record_is_held_from_its_verdict() -> None:
     """The maker holds the record without an enter: the echo may be left out."""
     copy, mutation = device.edit(Copy("work_orders", "new"), LAYOUT, Act(op="create", fields={"title": "a"}), 1)
@@ -345,6 +379,17 @@ def test_refused_create_vanishes() -> None:
     assert shown(copy) is None
 
 
+def test_delete_before_the_verdict_of_a_create_stands() -> None:
+    """A record deleted before its maker heard the verdict is not alive again by that verdict."""
+    copy, mutation = device.edit(Copy("work_orders", "new"), LAYOUT, Act(op="create", fields={"title": "a"}), 1)
+    copy = device.delete(copy, 160, 160)
+
+    copy = settled(copy, mutation, "applied", title=CellVerdict(verdict="applied", seq=150))
+
+    assert shown(copy) is None
+    assert copy.gone
+
+
 def test_leave_before_the_verdict_of_a_create_stands() -> None:
     """A record given away before its maker heard the verdict is not held again by that verdict."""
     copy, mutation = device.edit(Copy("work_orders", "new"), LAYOUT, Act(op="create", fields={"title": "a"}), 1)
@@ -361,6 +406,7 @@ def test_restore_has_read_aliveness_alone() -> None:
     copy, mutation = device.edit(copy, LAYOUT, Act(op="restore"), 1)
 
     assert mutation.base == {ALIVE: 150}
+    assert mutation.rev == 100, "the held rev is no affair of deletes"
     assert shown(copy) == {"title": "a"}
 
 

@@ -13,7 +13,8 @@ SELECT EXISTS (
 )
 
 -- A page of living records in order of id. $4: fields that must be equal; $5: only after this id;
--- $6: only those moved after this rev; $7: only those that this person holds.
+-- $6: only those moved after this rev; $7: only those that this person holds; $8: fields that must
+-- be null, or not there.
 -- name: records
 SELECT record_id::text, rev, fields::text AS fields
 FROM records r
@@ -23,6 +24,7 @@ WHERE tenant_id = $1 AND collection = $2 AND alive AND fields @> $4::jsonb
     SELECT FROM memberships m
     WHERE m.tenant_id = $1 AND m.person = $7 AND m.collection = $2
       AND m.record_id = r.record_id AND m.to_seq IS NULL))
+  AND NOT EXISTS (SELECT FROM unnest($8::text[]) AS e (name) WHERE coalesce(fields -> e.name, 'null') <> 'null')
 ORDER BY record_id
 LIMIT $3
 

@@ -1,0 +1,94 @@
+"""What a value is, as plainly as it can be said: the oracle's own forms, operations and differences.
+
+Only the kinds that the test catalogue uses. Shares no code with `replication.kinds`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+
+Table: TypeAlias = dict[str, Any]
+
+OPS: Final = {"text": {"append"}, "integer": {"inc"}, "decimal": {"inc"}, "set": {"add", "remove"}}
+UUID_LENGTH: Final = 36
+
+
+class Nonsense(Exception):
+    """A value or an operation that its field cannot have."""
+
+
+def tidy(kind: str, value: Any) -> Any:
+    """Bring a value into the one form in which equal values are the same."""
+    if value is None:
+        return None
+    if kind in ("text", "person", "reference"):
+        return words(kind, value)
+    if kind == "decimal":
+        return plain(value)
+    if kind == "set" and isinstance(value, list):
+        return sorted({words("text", each) for each in value})
+    if type(value) is {"boolean": bool, "integer": int}.get(kind):
+        return value
+    raise Nonsense(f"{value!r} is no {kind}")
+
+
+def words(kind: str, value: Any) -> str:
+    """Bring a text or an id into its one form."""
+    if not isinstance(value, str):
+        raise Nonsense(f"{value!r} is no {kind}")
+    text = unicodedata.normalize("NFC", value).strip()
+    if kind != "text" and len(text) != UUID_LENGTH:
+        raise Nonsense(f"{value!r} is no {kind}")
+    return text if kind == "text" else text.lower()
+
+
+def plain(value: Any) -> str:
+    """Write a decimal number without an exponent and without zeros at its end."""
+    try:
+        number = Decimal("no number" if isinstance(value, bool) else str(value).strip())
+    except ArithmeticError as exc:
+        raise Nonsense(str(value)) from exc
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text
+
+
+def tidy_op(rule: Table, op: Mapping[str, Any]) -> Table:
+    """Bring an operation into its one form, if the field has a merge and such an operation."""
+    if "merge" not in rule or not op or not set(op) <= OPS.get(rule["kind"], set()):
+        raise Nonsense(str(op))
+    if "append" in op:
+        return {"append": unicodedata.normalize("NFC", op["append"])}
+    return {name: tidy(rule["kind"], value) for name, value in op.items()}
+
+
+def done(kind: str, current: Any, op: Mapping[str, Any]) -> Any:
+    """Return the value after an operation."""
+    if kind == "text":
+        return tidy("text", (current or "") + op["append"])
+    if kind == "integer":
+        return (current or 0) + op["inc"]
+    if kind == "decimal":
+        return plain(Decimal(current or "0") + Decimal(op["inc"]))
+    return sorted((set(current or []) | set(op.get("add", []))) - set(op.get("remove", [])))
+
+
+def difference(kind: str, was: Any, value: Any) -> Table | None:
+    """Return what was done to get from one value to the other, if that is an operation at all."""
+    if kind == "text":
+        return {"append": value[len(was or "") :]} if value.startswith(was or "") else None
+    if kind == "integer":
+        return {"inc": value - (was or 0)}
+    if kind == "decimal":
+        return {"inc": str(Decimal(value) - Decimal(was or "0"))}
+    return {"add": sorted(set(value) - set(was or [])), "remove": sorted(set(was or []) - set(value))}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Tell whether two tidy values are one: true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return set(one) == set(other) and all(same(one[each], other[each]) for each in one)
+    return type(one) is type(other) and bool(one == other)
