@@ -34,7 +34,6 @@ class Reckoning(msgspec.Struct):
     edits: int = 0
     records: set[Key] = set()
     verdicts: dict[str, int] = {}
-    cells: int = 0
     differences: list[str] = []
 
     def differ(self, technician: Technician, what: str) -> None:
@@ -98,12 +97,10 @@ async def _look_up(technician: Technician, memory: _Memory, reckoning: Reckoning
         reckoning.differ(technician, f"{technician.made} edits were made, those with a verdict are {numbers}")
     for answered in technician.device.verdicts:
         reckoning.edits += 1
-        verdict = answered.verdict.verdict
-        reckoning.verdicts[verdict] = reckoning.verdicts.get(verdict, 0) + 1
         if not answered.verdict.cells:
-            reckoning.differ(technician, f"edit {answered.mutation.n} was {verdict} as a whole")
+            reckoning.differ(technician, f"edit {answered.mutation.n} was {answered.verdict.verdict} as a whole")
         for cell, told in answered.verdict.cells.items():
-            reckoning.cells += 1
+            reckoning.verdicts[told.verdict] = reckoning.verdicts.get(told.verdict, 0) + 1
             if not await _is_kept(answered, cell, told, memory, technician):
                 reckoning.differ(technician, f"edit {answered.mutation.n}, {cell} {told.verdict}: not found again")
 
@@ -115,6 +112,12 @@ async def _is_kept(answered: Answered, cell: str, told: CellVerdict, memory: _Me
         return any(write.seq == told.seq and write.person == technician.id for write in past)
     if told.verdict in KEPT_APART:
         entry = (await memory.entries(key)).get(told.conflict or "")
-        # A value that a person has chosen since is in the record, and in its history.
-        return entry is not None and answered.mutation.n in (entry.loser.dot.n, entry.winner.dot.n)
+        return entry is not None and _is_loser(entry, answered, cell, technician)
     return told.verdict in SAID_ALREADY
+
+
+def _is_loser(entry: Entry, answered: Answered, cell: str, technician: Technician) -> bool:
+    """Tell whether the entry holds what was sent: the same write, and where a value was set, that value."""
+    loser = entry.loser
+    same_write = (technician.device.rid, answered.mutation.n) in ((*loser.dot,), *loser.twins)
+    return same_write and answered.mutation.set.get(cell, loser.value) == loser.value

@@ -54,6 +54,7 @@ class Technician:
         self.name = known.name
         self.token = known.token
         self.device = device
+        self._code = known.enrolment_code
         self.made = 0
         self.told = 0
 
@@ -77,6 +78,11 @@ class Technician:
         """The ids of the jobs on the screen."""
         return sorted(self.device.list(WORK_ORDERS))
 
+    async def enrol(self) -> None:
+        """Make the device a replica, and fetch what is in scope."""
+        await self.device.enrol(self._code, f"{self.name}'s phone", "reference")
+        await self.device.sync()
+
     async def sync(self) -> None:
         """Go where there is a network."""
         await self.device.sync()
@@ -88,7 +94,6 @@ class Cast:
     def __init__(self, technicians: Sequence[Technician], office: Office) -> None:
         self.technicians = technicians
         self.office = office
-        self._names = {technician.id: technician.name for technician in technicians}
 
     @classmethod
     def open(cls, folder: Path, ready: Ready, *, size: int, roads: dict[int, str]) -> Cast:
@@ -98,20 +103,11 @@ class Cast:
             Technician(known, Device.open(folder / f"device-{place}.db", roads.get(place, ready.url)))
             for place, known in enumerate(tenant.technicians[:size])
         ]
-        codes = {known.id: known.enrolment_code for known in tenant.technicians}
-        cast = cls(technicians, Office.open(ready.url, tenant.office_token))
-        cast._codes = codes
-        return cast
-
-    _codes: dict[str, str]
+        return cls(technicians, Office.open(ready.url, tenant.office_token))
 
     async def enrol(self) -> None:
-        """Make every device a replica, by its person's code, and let it fetch what is in scope."""
-        await asyncio.gather(*(self._enrol(technician) for technician in self.technicians))
-
-    async def _enrol(self, technician: Technician) -> None:
-        await technician.device.enrol(self._codes[technician.id], f"{technician.name}'s phone", "reference")
-        await technician.sync()
+        """Let everybody enrol."""
+        await asyncio.gather(*(technician.enrol() for technician in self.technicians))
 
     async def sync(self) -> None:
         """Let everybody sync."""
@@ -120,7 +116,3 @@ class Cast:
     async def close(self) -> None:
         """Close all devices."""
         await asyncio.gather(*(technician.device.close() for technician in self.technicians), self.office.close())
-
-    def name(self, person: str) -> str:
-        """Return the name of a person; whoever is no technician speaks for the office."""
-        return self._names.get(person, "the dispatcher")

@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from clients.agreement import reckon
 from clients.cast import Cast
+from clients.errors import Unplayable
 from clients.office import WORK_ORDERS
 from clients.relay import Relay
 from clients.telling import Teller
 from replication import wire
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clients.agreement import Reckoning
     from clients.cast import Ready, Technician
-    from clients.office import Told
+    from clients.office import Shown, Told
 
 SIZE: Final = 25
 FIRST, SECOND, FORMER, NEXT, IN_TUNNEL, ON_SITE = range(6)
@@ -51,7 +54,7 @@ async def run(ready: Ready) -> bool:
             story.undo,
         ):
             await scene()
-        return await story.reckoning(began)
+        return await story.evening(began)
 
 
 def _write(text: str) -> None:
@@ -77,14 +80,15 @@ class Story:
         jobs = sum(len(technician.jobs) for technician in cast.technicians)
         teller.say(f"{len(cast.technicians)} devices are enrolled and hold {jobs} jobs. No network from here on.")
         for technician in cast.technicians:
-            job = technician.jobs[-1]
+            job = _job(technician, -1)
             technician.edit(job, status="in progress")
             technician.do(WORK_ORDERS, job, "notes", {"append": f"\n{technician.name} began at {_now()}."})
         first = cast.technicians[FIRST]
         teller.offline(first, "assignee")
         await cast.sync()
         await teller.answers(first)
-        self._skip_answers()
+        for technician in cast.technicians:
+            technician.told = technician.made
         teller.say("The others did the same on their own jobs: nobody met anybody, so no rule was asked.")
 
     async def one_job_twice(self) -> None:
@@ -92,40 +96,55 @@ class Story:
         one, two = self._cast.technicians[FIRST], self._cast.technicians[SECOND]
         job = await self._plan("Two offline on one job, a dispatcher between them", one, crew=[two])
         await asyncio.gather(one.sync(), two.sync())
-        one.edit(job, status="done", summary="Seal replaced, tested under load.")
+        one.edit(job, status="done", summary=f"Seal replaced at {_now()}, tested under load.")
         one.do(WORK_ORDERS, job, "notes", {"append": "\nTwo seals used."})
-        two.edit(job, status="waiting for parts", summary="Pump leaks as well, ordered one.")
+        two.edit(job, status="waiting for parts", summary=f"Pump leaks as well, ordered one at {_now()}.")
         two.do(WORK_ORDERS, job, "notes", {"append": "\nOperator wants a call."})
         self._teller.offline(one, "assignee")
         self._teller.offline(two, "crew")
-        await self._dispatch("meanwhile, who has seen neither", job, status="on hold", priority="high")
-        await one.sync()
-        await self._teller.answers(one)
-        await two.sync()
-        await self._teller.answers(two)
+        page = await self._office.get(WORK_ORDERS, job)
+        await self._change("meanwhile puts it on hold, unaware of both,", page, status="on hold", priority="high")
+        for technician in (one, two):
+            await technician.sync()
+            await self._teller.answers(technician)
         await self._settle(two)
+
+    async def _settle(self, technician: Technician) -> None:
+        """Have the dispatcher choose where a technician's write waits for a person."""
+        cells = [told for answered in technician.device.verdicts for told in answered.verdict.cells.values()]
+        waiting = [told.conflict for told in cells if told.verdict == "parked" and told.conflict]
+        for conflict in waiting:
+            page = await self._office.conflict(conflict)
+            told = await self._office.settle(page, "loser")
+            chosen = {page.conflict.cell: page.conflict.loser.value}
+            await self._teller.office(f"asks them both, settles conflict {conflict}", told, chosen)
+        self._teller.promise(f"{len(waiting)} write waited for a person.", kept=len(waiting) == 1)
 
     async def reassigned(self) -> None:
         """A job is given to somebody else while its former assignee works on it offline."""
         former, other = self._cast.technicians[FORMER], self._cast.technicians[NEXT]
-        job = await self._plan("A reassigned job", former)
+        # Told again on the same server, the job is with the other one by now.
+        job = min([_job(former, 0), *other.jobs[:1]])
+        await self._plan("A reassigned job", former, job=job)
         await asyncio.gather(former.sync(), other.sync())
         former.edit(job, status="done")
-        former.create(
+        hour = former.create(
             "time_entries", work_order_id=job, technician_id=former.id, activity="work", remarks="An hour on the boom."
         )
         self._teller.offline(former, "assignee, for now")
         told = await self._office.assign(await self._office.get(WORK_ORDERS, job), other.id)
-        await self._told(f"gives the job to {other.name}", told, assignee_id=other.name)
+        await self._teller.office(f"gives the job to {other.name}", told, {"assignee_id": other.id})
         await other.sync()
         other.edit(job, status="travelling")
+        for technician in (other, former):
+            await technician.sync()
+            await self._teller.answers(technician)
         await other.sync()
-        await self._teller.answers(other)
-        await former.sync()
-        await self._teller.answers(former)
-        held = "is gone from" if job not in former.jobs else "IS STILL ON"
-        self._teller.say(f"The job {held} {former.name}'s screen; the hour is recorded, and {other.name} sees it too.")
-        await other.sync()
+        self._teller.promise(
+            f"The job is gone from {former.name}'s screen; the hour is on both, and in the hub.",
+            kept=job not in former.jobs
+            and all(technician.device.get("time_entries", hour) for technician in (former, other)),
+        )
 
     async def lost_answer(self) -> None:
         """The server settles a push and its answer is lost; the device sends it again."""
@@ -137,20 +156,19 @@ class Story:
         await self._teller.answers(technician)
         technician.do("parts_used", part, "quantity", {"inc": "2"})
         self._teller.offline(technician, "assignee")
-        before = len(self._relay.lost)
         self._relay.lose_answer(wire.PATH_PUSH)
         await technician.sync()
-        lost = self._relay.lost[before:]
-        self._teller.say(
-            f"The server carried it out, and its answer ({sum(map(len, lost))} bytes) was lost on the way: the"
-            " connection was cut. The device knew nothing and sent the same mutation again."
+        self._teller.promise(
+            f"The server carried it out; its answer ({sum(map(len, self._relay.lost))} bytes) was lost on the way and "
+            "the connection cut. The device could not know, and sent the same mutation again.",
+            kept=len(self._relay.lost) == 1,
         )
         await self._teller.answers(technician)
-        stored = (await self._office.get("parts_used", part)).fields["quantity"]
-        self._teller.say(f"Counted once: the hub has {stored} O-rings, the device {self._on_screen(technician, part)}.")
-
-    def _on_screen(self, technician: Technician, part: str) -> Any:
-        return (technician.device.get("parts_used", part) or {}).get("quantity")
+        there = (await self._office.get("parts_used", part)).fields["quantity"]
+        here = (technician.device.get("parts_used", part) or {}).get("quantity")
+        self._teller.promise(
+            f"1 and 2 is counted once: the hub has {there}, the device {here}.", kept=there == here == "3"
+        )
 
     async def stale_page(self) -> None:
         """The dispatcher saves a page that a device's edit has overtaken."""
@@ -163,25 +181,31 @@ class Story:
         technician.edit(job, status="no access, gate locked")
         await technician.sync()
         await self._teller.answers(technician)
-        told = await self._office.change(page, WORK_ORDERS, status="customer will open at two")
-        await self._told(f"saves the page of rev {page.rev}", told, status="customer will open at two")
+        told = await self._change(f"saves the page of rev {page.rev}", page, status="customer will open at two")
         fresh = (await self._office.conflicts(record_id=job)).keys() - known.keys()
-        self._teller.say(f"The answer is 200 and not an error; it left {len(fresh)} conflict entry.")
+        self._teller.promise(
+            f"That was no error but an answer like any other, and left {len(fresh)} conflict entry.",
+            kept=len(fresh) == 1,
+        )
         self._regretted = told.cells["status"].conflict or ""
 
     async def undo(self) -> None:
         """The dispatcher takes the decision back."""
         self._teller.scene("An undo")
         page = await self._office.conflict(self._regretted)
+        lost = page.conflict.loser.value
         told = await self._office.undo(page)
-        await self._told(f"undoes conflict {self._regretted}", told, status=page.conflict.loser.value)
+        await self._teller.office(f"undoes conflict {self._regretted}", told, {page.conflict.cell: lost})
         technician = self._cast.technicians[ON_SITE]
         await technician.sync()
         status = (technician.device.get(WORK_ORDERS, told.id) or {}).get("status")
-        after = (await self._office.conflict(self._regretted)).conflict.state
-        self._teller.say(f'{technician.name} syncs and reads "{status}". The entry stays, as {after}.')
+        state = (await self._office.conflict(self._regretted)).conflict.state
+        self._teller.promise(
+            f'{technician.name} syncs and reads "{status}". The entry stays, as {state}.',
+            kept=status == lost and state == "undone",
+        )
 
-    async def reckoning(self, began: float) -> bool:
+    async def evening(self, began: float) -> bool:
         """Everybody syncs; compare all that there is."""
         self._teller.scene("Evening: does everybody agree, and is anything missing?")
         await self._cast.sync()
@@ -189,52 +213,41 @@ class Story:
         for line in _totals(found):
             self._teller.say(line)
         for difference in found.differences[:DIFFERENCES_SHOWN]:
-            self._teller.say(f"DIFFERENT  {difference}")
+            self._teller.say(f"DIFFERENT: {difference}")
+        bad = len(found.differences) + len(self._teller.broken)
         self._teller.say(
-            f"{'NOT all well' if found.differences else 'All well'}: {len(found.differences)} differences, "
-            f"told in {time.monotonic() - began:.1f} s."
+            f"{'NOT all' if bad else 'All'} is well: {len(found.differences)} differences, "
+            f"{len(self._teller.broken)} promises not kept. Told in {time.monotonic() - began:.1f} s."
         )
-        return not found.differences
+        return not bad
 
     # What the scenes share.
 
-    async def _plan(self, title: str, assignee: Technician, crew: list[Technician] | None = None) -> str:
-        """Begin a scene on the first job of a technician, and have the dispatcher plan it anew."""
-        await assignee.sync()
-        job = assignee.jobs[0]
+    async def _plan(
+        self, title: str, assignee: Technician, crew: Sequence[Technician] = (), job: str | None = None
+    ) -> str:
+        """Begin a scene on a job of a technician, the first if none is named, which the dispatcher plans anew."""
+        job = job or _job(assignee, 0)
         page = await self._office.get(WORK_ORDERS, job)
-        told = await self._office.assign(page, assignee.id, [member.id for member in crew or []])
+        told = await self._office.assign(page, assignee.id, [member.id for member in crew])
         await self._office.change(told.shown, WORK_ORDERS, status="planned", priority="normal")
+        self._teller.words.know(job, f'"{page.fields["title"]}"')
         self._teller.scene(title)
-        who = " with ".join(person.name for person in (assignee, *(crew or [])))
-        self._teller.say(f'The job: "{page.fields["title"]}", for {who}.')
+        who = " with ".join(person.name for person in (assignee, *crew))
+        self._teller.say(f"The job: {self._teller.words.value(job)}, for {who}.")
         return job
 
-    async def _dispatch(self, manner: str, job: str, **fields: Any) -> None:
-        page = await self._office.get(WORK_ORDERS, job)
-        await self._told(manner, await self._office.change(page, WORK_ORDERS, **fields), **fields)
+    async def _change(self, manner: str, page: Shown, **fields: Any) -> Told:
+        told = await self._office.change(page, WORK_ORDERS, **fields)
+        await self._teller.office(manner, told, fields)
+        return told
 
-    async def _told(self, manner: str, told: Told, **fields: Any) -> None:
-        self._teller.say(f"The dispatcher {manner}, and is told:")
-        await self._teller.office(told, fields)
 
-    async def _settle(self, technician: Technician) -> None:
-        """Have the dispatcher choose for the conflict that waits for a person."""
-        waiting = [
-            told.conflict
-            for answered in technician.device.verdicts
-            for told in answered.verdict.cells.values()
-            if told.verdict == "parked" and told.conflict
-        ]
-        for conflict in waiting:
-            page = await self._office.conflict(conflict)
-            told = await self._office.settle(page, "loser")
-            cell = page.conflict.cell
-            await self._told(f"settles conflict {conflict}", told, **{cell: page.conflict.loser.value})
-
-    def _skip_answers(self) -> None:
-        for technician in self._cast.technicians:
-            technician.told = technician.made
+def _job(technician: Technician, place: int) -> str:
+    """Return one of the technician's jobs."""
+    if not technician.jobs:
+        raise Unplayable(f"{technician.name} has no job: the story needs a server that was started with work orders")
+    return technician.jobs[place]
 
 
 def _now() -> str:
@@ -248,7 +261,7 @@ def _totals(found: Reckoning) -> tuple[str, str]:
         "what the hub shows that person."
     )
     looked_up = (
-        f"{found.edits} edits were pushed: {kinds}. Their {found.cells} cells were looked for in the histories of "
-        "their records and among the conflict entries."
+        f"{found.edits} edits were pushed, {sum(found.verdicts.values())} cells: {kinds}. Each was looked for in the "
+        "history of its record, or in its conflict entry."
     )
     return compared, looked_up

@@ -14,7 +14,8 @@ ClientError
 ├── TooLarge            an edit, or a transaction of edits, that no push could carry
 ├── HistoryLost         the server forgot mutations which this device keeps no longer
 ├── NoProgress          the server asks for the same mutations again and again
-└── StoreTooNew         the file was written by a later version of the device
+├── StoreTooNew         the file was written by a later version of the device
+└── Unplayable          the server has not the people or the jobs that the story needs
 """
 
 from __future__ import annotations
@@ -96,3 +97,7 @@ class StoreTooNew(ClientError):
 
     def __init__(self, found: int, known: int) -> None:
         super().__init__(f"the file has version {found}; this program knows versions up to {known}")
+
+
+class Unplayable(ClientError):
+    """The server has not the people or the jobs that the story needs."""

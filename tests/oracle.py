@@ -12,6 +12,7 @@ What is slow, long-winded or wasteful here is so on purpose.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -76,6 +77,8 @@ class Oracle:
         self.ended: list[tuple[int, Key, str]] = []
         self.moment = 0
         self.hub: Dot = (hub_rid, 0)
+        self.tally: Counter[str] = Counter()
+        self.after: dict[Dot, tuple[dict[str, Known], int]] = {}
 
     # What a writer or a reader may ask.
 
@@ -112,7 +115,7 @@ class Oracle:
 
     def judge(self, run: list[Asked], *, tx: bool) -> list[Answer]:
         """Judge one mutation, or the several of a tx: if one cannot be meant, none is done."""
-        trial = copy.deepcopy(self, {id(self.collections): self.collections}) if tx else self
+        trial = copy.deepcopy(self, {id(each): each for each in (self.collections, self.after)}) if tx else self
         answers = [trial._one(asked, tx=tx) for asked in run]
         if tx and any(answer.code for answer in answers):
             self.moment += len(run)
@@ -135,9 +138,11 @@ class Oracle:
             return Answer(code="invalid")
         if self._parent_missing(asked.key, drafts):
             return Answer(code="missing_parent")
+        self.tally["cells"] += len(drafts) + len(bad)
         refusals = {name: Told("refused", "invalid") for name in bad}
         answer = Answer(refusals | self._settle(rec, dead, asked, drafts, bad))
         self._hold()
+        self.after[asked.dot] = self.state(asked.key), self.moment
         return answer
 
     def _settle(
@@ -155,8 +160,8 @@ class Oracle:
         told = self._edit(rec, asked, drafts)
         stands = any(each.verdict == "applied" for each in told.values())
         if not drafts and not bad:
-            fields = self.collections[asked.key[0]]["fields"].values()
-            stands = any(asked.authority in each["write"] for each in fields)
+            fields = self.collections[asked.key[0]]["fields"].items()
+            stands = any(asked.authority in each["write"] for _, each in fields)
         if not stands:
             return told
         rec.lines[ALIVE] = Line()
@@ -182,13 +187,13 @@ class Oracle:
         assert line.current is not None, "a record that exists has been alive"
         if survives and rule == "against_edit:keep_edit":
             self.hub = (hub[0], hub[1] + 1)
-            clash = Clash(rule, waits=False, loser=dots(line.standing()), value=False)
+            clash = Clash(ALIVE, rule, dots(line.standing()), value=False)
             install(line, Write(self.hub, True, (asked.authority,)), "in the ledger")
             return told | {ALIVE: Told("merged", dot=self.hub, value=True, clash=clash)}
         rec.lines, self.hub = before.lines, hub
         if not granted:
             return told
-        clash = Clash(rule, waits=False, loser=frozenset({asked.dot}), value={**asked.set, **asked.do})
+        clash = Clash(ALIVE, rule, frozenset({asked.dot}), {**asked.set, **asked.do})
         for name in granted:
             rec.lines.setdefault(name, Line()).history.append(Write(asked.dot, None, (), "in the ledger"))
             told[name] = Told("superseded", None, *shown_pair(rec.lines[name]), clash=clash)
@@ -212,9 +217,9 @@ class Oracle:
         rule = self.collections[asked.key[0]].get("against_edit", "keep_edit")
         if (rule == "keep_edit") is not wanted:
             keep(line, write)
-            clash = Clash(f"against_edit:{rule}", waits=False, loser=frozenset({asked.dot}), value=wanted)
+            clash = Clash(ALIVE, f"against_edit:{rule}", frozenset({asked.dot}), wanted)
             return Told("superseded", None, *shown_pair(line), clash=clash)
-        clash = Clash(f"against_edit:{rule}", waits=False, loser=dots(line.standing()), value=not wanted)
+        clash = Clash(ALIVE, f"against_edit:{rule}", dots(line.standing()), not wanted)
         install(line, write, "in the ledger")
         return Told("applied", None, *shown_pair(line), clash=clash)
 
@@ -224,13 +229,15 @@ class Oracle:
         relations = self._relations(asked)
         if not relations:
             return Told("refused", "out_of_scope")
-        if asked.authority not in rule["write"]:
+        authority = asked.authorities.get(name, asked.authority)
+        if authority not in rule["write"]:
             return Told("refused", "not_owner", *shown_pair(line))
         rec.lines[name] = line
-        best = min(relations, key=lambda each: place(rule, who(asked.authority, each)))
-        write = Write(asked.dot, self._whole(asked, name, line, draft), (who(asked.authority, best),))
+        best = min((who(authority, each) for each in relations), key=lambda each: place(rule, each))
+        write = Write(asked.dot, self._whole(asked, name, line, draft), (best,))
         turn = Turn(name, asked, draft, rule, line, write, hub)
         known = saw(asked, name, line)
+        self.tally["concurrent"] += not known
         if line.current and (known or may_repeat(turn)) and same(write.value, line.current.value):
             close(turn)
             join(line, write)

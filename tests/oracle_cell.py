@@ -33,6 +33,7 @@ class Asked:
     person: str
     authority: str
     sequential: bool
+    authorities: Mapping[str, str] = field(default_factory=dict)
     set: Mapping[str, Any] = field(default_factory=dict)
     do: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     was: Mapping[str, Any] = field(default_factory=dict)
@@ -71,12 +72,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Clash:
-    """What a conflict entry has to say: the rule, and what the loser had written under which dots."""
+    """What a conflict entry has to say: of which cell, by which rule, and what lost under which dots."""
 
+    cell: str
     rule: str
-    waits: bool
     loser: frozenset[Dot]
     value: Any
+
+    @property
+    def waits(self) -> bool:
+        """Whether a person has to decide."""
+        return self.rule == "tie:manual"
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ def merge(turn: Turn) -> Told | None:
     line.history.append(write)
     install(line, Write(turn.hub, value, (*parts, *write.ranks)), "merged")
     lost = draft.op if draft.op is not None else draft.value
-    clash = Clash(f"merge:{rule['merge']}", waits=False, loser=frozenset({write.dot}), value=lost)
+    clash = Clash(turn.name, f"merge:{rule['merge']}", frozenset({write.dot}), lost)
     return Told("merged", None, *shown_pair(line), clash=clash)
 
 
@@ -152,7 +158,7 @@ def contend(turn: Turn) -> Told:
     line, write, draft = turn.line, turn.write, turn.draft
     lost = draft.op or (draft.value if write.value is MISSING else write.value)
     name, wins = settle(turn)
-    clash = Clash(name, waits=name == "tie:manual", loser=frozenset({write.dot}), value=lost)
+    clash = Clash(turn.name, name, frozenset({write.dot}), lost)
     if name == "tie:manual":
         close(turn)
         line.siblings.append(write)
@@ -161,7 +167,7 @@ def contend(turn: Turn) -> Told:
     if not wins:
         keep(line, write)
         return Told("superseded", None, *shown_pair(line), clash=clash)
-    clash = Clash(name, waits=False, loser=dots(line.standing()), value=shown_pair(line)[1])
+    clash = Clash(turn.name, name, dots(line.standing()), shown_pair(line)[1])
     close(turn)
     install(line, write, "in the ledger")
     return Told("applied", None, *shown_pair(line), clash=clash)

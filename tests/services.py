@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
-from syncserver.services import postgres, valkey
+from syncserver.services import database, postgres, valkey
 from syncserver.services.postgres import RunningPostgres
+from syncserver.services.valkey import RunningValkey
 
 FAST: Final = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
 """A server that nobody needs after the tests may lose everything in a crash of the machine."""
@@ -46,6 +47,19 @@ def postgres_server() -> Iterator[RunningPostgres]:
     url = named if "://" in named else None
     with state_folder() as state, postgres.start(state, url=url, settings=FAST) as server:
         yield server
+
+
+def started_valkey(state: Path) -> RunningValkey:
+    """Start the Valkey of the package, which is among the requirements."""
+    server = valkey.start(state)
+    assert server is not None
+    return server
+
+
+def ask(url: str | None, question: str) -> Any:
+    """Give the one value that a statement returns, from inside or outside of an event loop."""
+    assert url is not None
+    return database._wait_for(database._ask(url, question))
 
 
 @pytest.fixture(scope="session")

@@ -184,13 +184,14 @@ async def _feed_page(connection: Connection, reader: Reader, asked: Asked, head:
             break
         limit *= 4
     taken = list(_within(commits, asked.bytes))
-    last = taken[-1][-1] if len(taken) < len(commits) or len(rows) > limit else None
-    positions = _positions(at, head.seq, last)
+    told = sum(map(len, taken))
+    waiting = rows[told].priority if told < len(rows) else len(PRIORITIES)
+    positions = _positions(at, head.seq, waiting, taken[-1][-1] if taken else None)
     return Page(
         commits=tuple(_told(taken)),
         cursor=msgspec.structs.replace(at, parts=positions, served=max(at.served, *positions.values())),
-        more=last is not None,
-        complete=_complete(len(PRIORITIES) if last is None else last.priority),
+        more=told < len(rows),
+        complete=_complete(waiting),
         applied=head.applied,
     )
 
@@ -213,26 +214,31 @@ def _parts(reader: Reader, at: Cursor) -> Iterator[feed.Part]:
         yield feed.Part(who, priority, at.parts.get(name, 0))
 
 
+def _size(state: bytes | None) -> int:
+    return ROW_BYTES + len(state or b"")
+
+
 def _within(commits: Iterable[list[feed.Row]], limit_bytes: int) -> Iterator[list[feed.Row]]:
     """Yield the commits that fit, and the first in any case."""
     size = 0
     for place, commit in enumerate(commits):
-        size += sum(ROW_BYTES + len(row.state or b"") for row in commit)
+        size += sum(_size(row.state) for row in commit)
         if place > 0 and size > limit_bytes:
             return
         yield commit
 
 
-def _positions(at: Cursor, newest: int, last: feed.Row | None) -> dict[str, int]:
-    """Return the position in each part after a page that ends with `last`, or with everything."""
-    if last is None:
-        return {part: newest for part, _ in _names()}
-    stand = {part: at.parts.get(part, 0) for part, _ in _names()}
-    return stand | {
-        part: newest if priority < last.priority else last.commit_seq
-        for part, priority in _names()
-        if priority <= last.priority
-    }
+def _positions(at: Cursor, newest: int, waiting: int, last: feed.Row | None) -> dict[str, int]:
+    """Return the position in each part after a page.
+
+    `waiting` is the most urgent class of which something is left, `last` the last row of the page.
+    """
+    stand = {}
+    for part, priority in _names():
+        stand[part] = newest if priority < waiting else at.parts.get(part, 0)
+        if last is not None and priority == waiting == last.priority:
+            stand[part] = last.commit_seq
+    return stand
 
 
 def _told(commits: Iterable[list[feed.Row]]) -> Iterator[wire.Commit]:
@@ -308,7 +314,7 @@ class _Snapshot:
             stretch = feed.Stretch(collection, last, self._seq, room)
             found = await feed.snapshot(self._connection, self._reader.tenant_id, reader, stretch)
             for each in found:
-                if self._bytes > self._asked.bytes:
+                if self._held and self._bytes + _size(each.state) > self._asked.bytes:
                     return False
                 self._take(each)
             if len(found) < room:
@@ -320,7 +326,7 @@ class _Snapshot:
         self._after = each.key
         if each.state is not None:
             self._held.append(each)
-            self._bytes += ROW_BYTES + len(each.state)
+            self._bytes += _size(each.state)
 
 
 def _entered(held: feed.Held) -> wire.Change:

@@ -92,7 +92,7 @@ def _make(folder: Folder) -> None:
 
 def _foreign(path: Path) -> errors.StateFolderForeign:
     return errors.StateFolderForeign(
-        f"{path} is not ours to write to: start fieldsync as the user it belongs to, or choose another folder with --data"
+        f"{path} is not ours to write to: start fieldsync as the user it belongs to, or choose another --data folder"
     )
 
 

@@ -73,7 +73,7 @@ class Guarded:
     def wait(self, timeout_seconds: float) -> int:
         """The exit code of a program that ends by itself; one that takes too long is stopped first."""
         with suppress(subprocess.TimeoutExpired):
-            return self._guarding.wait(timeout_seconds)
+            self._guarding.wait(timeout_seconds)
         return self.stop()
 
     def stop(self) -> int:

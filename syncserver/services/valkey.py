@@ -25,6 +25,7 @@ from syncserver.services.process import Guarded
 READY_SECONDS_MAX: Final = 60.0
 ANSWER_SECONDS: Final = 5.0
 PAUSE_SECONDS: Final = 0.01
+READY: Final = "Ready to accept connections"
 STOPS: Final = [(int(signal.SIGTERM), 10.0)]
 """On this signal it writes what it holds, then ends."""
 
@@ -140,7 +141,7 @@ def _come_up(place: Folder, program: Valkey, lock: int) -> tuple[Guarded, int]:
         guarded = launch.begin(
             place, command, stops=STOPS, failed=errors.RedisStartFailed, keep=lock, cwd=str(place.data)
         )
-        if _ready(place, guarded, port):
+        if _ready(place, guarded, begin):
             return guarded, port
         guarded.stop()
         said = process.tail(place.log, begin=begin)
@@ -160,11 +161,14 @@ def _configured(place: Folder, port: int) -> Path:
     return path
 
 
-def _ready(place: Folder, guarded: Guarded, port: int) -> bool:
-    """Wait until the server answers; false when it ended or took too long."""
+def _ready(place: Folder, guarded: Guarded, begin: int) -> bool:
+    """Wait for the server's own word in its log; false when it ended or took too long.
+
+    It is not asked, because whoever else may have got the port first would be sent our password.
+    """
     deadline = time.monotonic() + READY_SECONDS_MAX
     while guarded.alive() and time.monotonic() < deadline:
-        if _version(_url(place, port)) is not None:
+        if READY in process.tail(place.log, begin=begin):
             return True
         time.sleep(PAUSE_SECONDS)
     return False

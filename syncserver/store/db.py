@@ -32,6 +32,7 @@ COMMITTERS: Final = 2
 READERS: Final = 6
 QUERIES: Final = 4
 CONNECT_SECONDS: Final = 10
+CLOSE_SECONDS: Final = 10
 STATEMENT_SECONDS: Final = 30
 LOCK_SECONDS: Final = 10
 
@@ -119,8 +120,8 @@ class Database:
             return int(await connection.fetchval(WALL["epoch"]))
 
     async def close(self) -> None:
-        """Give all connections back; what still runs is waited for."""
-        await asyncio.gather(self._committers.close(), self._readers.close(), self._engine.dispose())
+        """Give all connections back. What still runs is waited for, but not for ever."""
+        await asyncio.gather(_close(self._committers), _close(self._readers), self._engine.dispose())
 
 
 async def connect(database_url: str, *, observe: Observer | None = None) -> Database:
@@ -170,6 +171,14 @@ async def _role(database_url: str) -> dict[str, str]:
         return {}
     finally:
         await connection.close()
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
 
 
 async def _nothing_to_reset(connection: asyncpg.Connection) -> None:

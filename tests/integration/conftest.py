@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from syncserver.store import db, migrate
+from tests.integration.service import Service, serving
 from tests.integration.world import World
 
 if TYPE_CHECKING:
@@ -81,3 +82,25 @@ async def world(database_url: str, database: db.Database) -> AsyncIterator[World
     made = await World.make(database_url, database)
     yield made
     await made.stop()
+
+
+@pytest.fixture(scope="session")
+async def served(postgres_url: str, template: str) -> AsyncIterator[tuple[str, db.Database]]:
+    """Give the address of a service that runs for the whole session, and its database."""
+    name = f"fieldsync_served_{os.getpid()}"
+    await run(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    address = named(postgres_url, name)
+    opened = await db.connect(address)
+    async with serving(address) as url:
+        yield url, opened
+    await opened.close()
+    await run(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def service(served: tuple[str, db.Database]) -> AsyncIterator[Service]:
+    """Give the running service with a tenant of its own."""
+    made = Service(*served)
+    await made.add_tenant()
+    yield made
+    await made.close()

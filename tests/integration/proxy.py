@@ -50,36 +50,43 @@ class Proxy:
         self.statements, self.cut_at, self.moment, self.cuts = 0, statement, moment, 0
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            await self._forward(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.transport.abort()
-
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one connection, both ways, until either end closes it or it is cut."""
         there_reader, there_writer = await asyncio.open_connection(self._there.hostname, self._there.port)
-        state = {"cut": False}
-        back = asyncio.create_task(self._answers(there_reader, writer, state))
+        done = asyncio.Event()
+        ways = {
+            asyncio.create_task(self._questions(reader, there_writer, done)),
+            asyncio.create_task(self._answers(there_reader, writer, done)),
+        }
+        self._tasks |= ways
         try:
-            there_writer.write(await self._startup(reader))
-            while True:
-                kind, message = await _message(reader)
-                if kind in EXECUTES and self._is_due():
-                    if self.moment == "before":
-                        return
-                    state["cut"] = True
-                there_writer.write(message)
-                if state["cut"] and kind in (b"Q", b"S"):
-                    await back
-                    return
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            back.cancel()
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            self._tasks -= ways
+            writer.transport.abort()
             there_writer.transport.abort()
+
+    async def _questions(self, reader: asyncio.StreamReader, there: asyncio.StreamWriter, done: asyncio.Event) -> None:
+        """Pass on what the client asks, up to the statement at which the connection is cut."""
+        there.write(await _startup(reader))
+        while True:
+            kind, message = await _message(reader)
+            if kind in EXECUTES and self._is_due():
+                if self.moment == "before":
+                    return
+                done.set()
+            there.write(message)
+
+    async def _answers(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter, done: asyncio.Event) -> None:
+        """Pass answers on; after the cut swallow them, up to the one that says all is done."""
+        while True:
+            kind, message = await _message(there)
+            if not done.is_set():
+                writer.write(message)
+            elif kind == READY:
+                return
 
     def _is_due(self) -> bool:
         self.statements += 1
@@ -87,19 +94,11 @@ class Proxy:
         self.cuts += due
         return due
 
-    async def _startup(self, reader: asyncio.StreamReader) -> bytes:
-        """Read the message that has no type. The address says that SSL is not to be asked for."""
-        length = await reader.readexactly(4)
-        return length + await reader.readexactly(struct.unpack(">i", length)[0] - 4)
 
-    async def _answers(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter, state: dict[str, bool]) -> None:
-        """Pass answers on; after the cut swallow them, up to the one that says all is done."""
-        while True:
-            kind, message = await _message(there)
-            if not state["cut"]:
-                writer.write(message)
-            elif kind == READY:
-                return
+async def _startup(reader: asyncio.StreamReader) -> bytes:
+    """Read the message that has no type. The address says that SSL is not to be asked for."""
+    length = await reader.readexactly(4)
+    return length + await reader.readexactly(struct.unpack(">i", length)[0] - 4)
 
 
 async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:

@@ -31,10 +31,12 @@ async def behind_a_proxy(url: str, attempts: int) -> AsyncIterator[tuple[Proxy, 
     database = await db.connect(await proxy.start())
     committers = commit.Committers(database, count=1, limits=commit.Limits(attempts=attempts))
     await committers.start()
-    yield proxy, committers
-    await committers.stop()
-    await database.close()
-    await proxy.stop()
+    try:
+        yield proxy, committers
+    finally:
+        await committers.stop()
+        await database.close()
+        await proxy.stop()
 
 
 def push(phone: Phone, number: int) -> Submission:
@@ -60,8 +62,12 @@ async def left_behind(world: World, rid: int) -> tuple[int, int, int]:
     """Return how many verdicts, changes and conflicts a replica has caused."""
     async with world.database.transaction(world.tenant) as connection:
         return (
-            await connection.fetchval("SELECT count(*) FROM ledger WHERE tenant_id = $1 AND rid = $2", world.tenant, rid),
-            await connection.fetchval("SELECT count(*) FROM changes WHERE tenant_id = $1 AND rid = $2", world.tenant, rid),
+            await connection.fetchval(
+                "SELECT count(*) FROM ledger WHERE tenant_id = $1 AND rid = $2", world.tenant, rid
+            ),
+            await connection.fetchval(
+                "SELECT count(*) FROM changes WHERE tenant_id = $1 AND rid = $2", world.tenant, rid
+            ),
             await connection.fetchval(
                 "SELECT count(*) FROM conflicts WHERE tenant_id = $1 AND conflict_id LIKE $2", world.tenant, f"{rid}-%"
             ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import shutil
 import socket
 import stat
@@ -45,23 +47,13 @@ def start(state: Path, **options: Any) -> postgres.RunningPostgres:
     return postgres.start(state, settings=services.FAST, **options)
 
 
-async def ask(url: str | None, question: str) -> Any:
-    """Give the one value that a statement returns."""
-    assert url is not None
-    connection = await asyncpg.connect(url)
-    try:
-        return await connection.fetchval(question)
-    finally:
-        await connection.close()
-
-
 def remembering(url: str) -> redis.Redis:
     """Connect to a Valkey; used in a `with`."""
     return redis.Redis.from_url(url, decode_responses=True)
 
 
 @pytest.mark.parametrize("prefer", BOTH)
-async def test_postgres_keeps_its_data_over_a_restart(
+def test_postgres_keeps_its_data_over_a_restart(
     state: Path, prefer: binaries.Prefer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was committed is there after a stop and a start, and the stop leaves no process behind."""
@@ -70,9 +62,9 @@ async def test_postgres_keeps_its_data_over_a_restart(
     monkeypatch.delenv(postgres.PREFER_VARIABLE, raising=False)
 
     with start(state, prefer=prefer) as first:
-        await ask(first.url, "CREATE TABLE jobs AS SELECT 7 AS number")
+        services.ask(first.url, "CREATE TABLE jobs AS SELECT 7 AS number")
     with start(state, prefer=prefer) as second:
-        kept = await ask(second.url, "SELECT number FROM jobs")
+        kept = services.ask(second.url, "SELECT number FROM jobs")
 
     assert kept == 7
     assert first.owned
@@ -83,19 +75,19 @@ async def test_postgres_keeps_its_data_over_a_restart(
     assert not (state / "postgres" / "running.json").exists()
 
 
-async def test_the_service_is_no_superuser_and_the_server_is_durable_and_local(state: Path) -> None:
+def test_the_service_is_no_superuser_and_the_server_is_durable_and_local(state: Path) -> None:
     """Row-level security binds the role of the URL; the defaults lose nothing and listen on loopback only."""
     with postgres.start(state) as server:
         me = "SELECT rolsuper OR rolbypassrls OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
-        may_all = await ask(server.url, me)
-        owner = await ask(server.url, "SELECT datdba::regrole::text FROM pg_database WHERE datname = 'fieldsync'")
+        may_all = services.ask(server.url, me)
+        owner = services.ask(server.url, "SELECT datdba::regrole::text FROM pg_database WHERE datname = 'fieldsync'")
         shown = {
-            name: await ask(server.admin_url, f"SHOW {name}")
+            name: services.ask(server.admin_url, f"SHOW {name}")
             for name in ("fsync", "synchronous_commit", "full_page_writes", "jit", "listen_addresses")
         }
-        sockets = await ask(server.admin_url, "SHOW unix_socket_directories")
-        methods = await ask(server.admin_url, "SELECT array_agg(DISTINCT auth_method) FROM pg_hba_file_rules")
-        encoding = await ask(server.url, "SHOW server_encoding")
+        sockets = services.ask(server.admin_url, "SHOW unix_socket_directories")
+        methods = services.ask(server.admin_url, "SELECT array_agg(DISTINCT auth_method) FROM pg_hba_file_rules")
+        encoding = services.ask(server.url, "SHOW server_encoding")
 
     assert may_all is False
     assert owner == database.NAME
@@ -103,12 +95,12 @@ async def test_the_service_is_no_superuser_and_the_server_is_durable_and_local(s
     assert (sockets, methods, encoding) == ("", ["scram-sha-256"], "UTF8")
 
 
-async def test_passwords_are_private_and_needed(state: Path) -> None:
-    """No password file can be read by others, none is shown with the server, and none of the servers lets in without."""
-    with start(state) as server, valkey.start(state) or pytest.fail("no Valkey") as memory:
-        wrong = server.url.replace(":", ":0", 2)
+def test_passwords_are_private_and_needed(state: Path) -> None:
+    """Password files are closed to others, the servers ask for passwords, and what is printed shows none."""
+    with start(state) as server, services.started_valkey(state) as memory:
+        wrong = re.sub(r":\w+@", ":guessed@", server.url)
         with pytest.raises(asyncpg.InvalidPasswordError):
-            await ask(wrong, "SELECT 1")
+            services.ask(wrong, "SELECT 1")
         with remembering(f"redis://{memory.url.rpartition('@')[2]}") as stranger, pytest.raises(redis.RedisError):
             stranger.ping()
         files = [*state.glob("*/*.password"), state / "valkey" / "valkey.conf"]
@@ -120,12 +112,21 @@ async def test_passwords_are_private_and_needed(state: Path) -> None:
     assert not any(secret in repr(server) + repr(memory) for secret in secrets)
 
 
+async def test_a_start_works_inside_a_running_loop(state: Path) -> None:
+    """A caller that already has an event loop may start the servers all the same."""
+    with start(state) as server, services.started_valkey(state) as memory:
+        answer = await asyncio.to_thread(services.ask, server.url, "SELECT 1")
+        assert memory.alive()
+
+    assert answer == 1
+
+
 def test_valkey_keeps_its_data_over_a_restart(state: Path) -> None:
     """A key that was set is there after a stop and a start."""
-    with valkey.start(state) or pytest.fail("no Valkey") as first, remembering(first.url) as before:
+    with services.started_valkey(state) as first, remembering(first.url) as before:
         before.set("lamp", "lit")
         append_only = before.config_get("appendonly")
-    with valkey.start(state) or pytest.fail("no Valkey") as second, remembering(second.url) as after:
+    with services.started_valkey(state) as second, remembering(second.url) as after:
         kept = after.get("lamp")
 
     assert kept == "lit"
@@ -133,12 +134,12 @@ def test_valkey_keeps_its_data_over_a_restart(state: Path) -> None:
     assert not first.alive()
 
 
-async def test_a_second_start_joins_the_first_and_leaves_it_running(state: Path) -> None:
+def test_a_second_start_joins_the_first_and_leaves_it_running(state: Path) -> None:
     """Whoever starts on a folder where a server runs gets that server, and does not end it."""
-    with start(state) as owner, valkey.start(state) or pytest.fail("no Valkey") as memory:
-        with start(state) as guest, valkey.start(state) or pytest.fail("no Valkey") as memory_guest:
+    with start(state) as owner, services.started_valkey(state) as memory:
+        with start(state) as guest, services.started_valkey(state) as memory_guest:
             pass
-        answer = await ask(guest.url, "SELECT 1")
+        answer = services.ask(guest.url, "SELECT 1")
 
     assert answer == 1
     assert (guest.pid, guest.url, guest.version) == (owner.pid, owner.url, owner.version)
@@ -160,13 +161,13 @@ def test_starts_at_the_same_moment_agree_on_one_server(state: Path) -> None:
     assert not owners[0].alive()
 
 
-async def test_two_instances_live_side_by_side(state: Path) -> None:
+def test_two_instances_live_side_by_side(state: Path) -> None:
     """Two state folders have two servers that know nothing of each other."""
     with start(state / "one") as one, start(state / "two") as two:
-        await ask(one.url, "CREATE TABLE only_here (number int)")
-        there = await ask(two.url, "SELECT to_regclass('only_here')::text")
+        services.ask(one.url, "CREATE TABLE only_here (number int)")
+        there = services.ask(two.url, "SELECT to_regclass('only_here')::text")
         with pytest.raises(asyncpg.InvalidPasswordError):
-            await ask(one.url.replace(one.url.split(":")[3], two.url.split(":")[3]), "SELECT 1")
+            services.ask(one.url.replace(one.url.split(":")[3], two.url.split(":")[3]), "SELECT 1")
 
     assert there is None
     assert one.pid != two.pid
@@ -176,7 +177,7 @@ def test_a_path_longer_than_a_socket_may_have_is_fine(state: Path) -> None:
     """Sockets in the file system have short names; the servers do without them."""
     deep = state / ("long-" * 30) / ("longer-" * 20)
 
-    with start(deep) as server, valkey.start(deep) or pytest.fail("no Valkey") as memory:
+    with start(deep) as server, services.started_valkey(deep) as memory:
         alive = server.alive() and memory.alive()
 
     assert alive
@@ -192,14 +193,15 @@ def test_a_path_too_long_for_the_servers_is_refused_before_anything_is_made(stat
     assert list(state.iterdir()) == []
 
 
-async def test_a_url_of_the_users_starts_nothing(state: Path) -> None:
+def test_a_url_of_the_users_starts_nothing(state: Path) -> None:
     """With a server of the user's own the state folder stays empty, and a stop does not end that server."""
-    with start(state / "theirs") as theirs, valkey.start(state / "theirs") or pytest.fail("no Valkey") as memory:
+    with start(state / "theirs") as theirs, services.started_valkey(state / "theirs") as memory:
         with start(state / "ours", url=theirs.url) as server:
             pass
-        with valkey.start(state / "ours", url=memory.url) or pytest.fail("no Valkey") as cache:
-            pass
-        answer = await ask(theirs.url, "SELECT 1")
+        cache = valkey.start(state / "ours", url=memory.url)
+        assert cache is not None
+        cache.stop()
+        answer = services.ask(theirs.url, "SELECT 1")
 
     assert answer == 1
     assert (server.url, server.owned, server.pid, server.data_dir) == (theirs.url, False, None, None)
@@ -242,7 +244,7 @@ def test_a_redis_on_the_path_is_taken_when_the_package_is_missing(
     (tmp_path / "redis-server").symlink_to(real.program)
     monkeypatch.setattr(binaries, "package_folder", lambda _: None)
 
-    with valkey.start(state) or pytest.fail("no Redis") as server, remembering(server.url) as connection:
+    with services.started_valkey(state) as server, remembering(server.url) as connection:
         assert connection.ping()
 
 
@@ -273,7 +275,7 @@ def test_a_port_lost_between_finding_and_taking_is_replaced(state: Path, monkeyp
         ports = iter([taken, found(), taken, found()])
         monkeypatch.setattr(loopback, "free_port", lambda: next(ports))
 
-        with start(state) as server, valkey.start(state) or pytest.fail("no Valkey") as memory:
+        with start(state) as server, services.started_valkey(state) as memory:
             urls = server.url + memory.url
 
     assert f":{taken}/" not in urls
@@ -303,7 +305,7 @@ def test_a_data_folder_cut_short_is_made_again(state: Path) -> None:
 
 
 @pytest.mark.skipif(not ROOT, reason="only root gives its servers to another account")
-async def test_roots_servers_run_behind_a_parent_closed_to_their_account(state: Path) -> None:
+def test_roots_servers_run_behind_a_parent_closed_to_their_account(state: Path) -> None:
     """As root the servers run as `nobody`, also below a folder of mode 0700, whose mode stays as it is."""
     closed = state / "closed"
     closed.mkdir(mode=0o700)
@@ -313,11 +315,11 @@ async def test_roots_servers_run_behind_a_parent_closed_to_their_account(state: 
         with pytest.raises(errors.StateFolderBlocked, match=str(closed)):
             start(deep)
         return
-    with start(deep) as server, valkey.start(deep) or pytest.fail("no Valkey") as memory:
-        written = await ask(server.url, "CREATE TABLE jobs AS SELECT 7 AS number")
+    with start(deep) as server, services.started_valkey(deep) as memory:
+        written = services.ask(server.url, "CREATE TABLE jobs AS SELECT 7 AS number")
         users = {Path(f"/proc/{pid}").stat().st_uid for pid in (server.pid, memory.pid)}
     with start(deep) as server:
-        kept = await ask(server.url, "SELECT number FROM jobs")
+        kept = services.ask(server.url, "SELECT number FROM jobs")
 
     assert (written, kept) == (None, 7)
     assert users == {account.choose().uid}  # type: ignore[union-attr]  # root always has one
@@ -348,7 +350,7 @@ def test_programs_that_roots_account_cannot_reach_are_copied(
             shutil.copytree(part, tmp_path / part.name, symlinks=True)
     monkeypatch.setattr(binaries, "package_folder", lambda name: tmp_path / name)
 
-    with start(state) as server, valkey.start(state) or pytest.fail("no Valkey") as memory:
+    with start(state) as server, services.started_valkey(state) as memory:
         programs = [Path(f"/proc/{pid}/exe").resolve() for pid in (server.pid, memory.pid)]
 
     assert all(program.is_relative_to(state) for program in programs)

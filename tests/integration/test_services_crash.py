@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import asyncpg
 import pytest
 
-from syncserver.services import binaries, folder, loopback, postgres, process, valkey
+from syncserver.services import binaries, folder, loopback, postgres, process
 from tests import services
 
 STARTER: Final = Path(__file__).with_name("starter.py")
@@ -78,15 +77,6 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-async def ask(url: str, question: str) -> Any:
-    """Give the one value that a statement returns."""
-    connection = await asyncpg.connect(url)
-    try:
-        return await connection.fetchval(question)
-    finally:
-        await connection.close()
-
-
 def test_servers_end_with_a_starter_that_is_killed(state: Path) -> None:
     """After kill -9 of the starter both servers end by themselves."""
     with starter(state) as started:
@@ -125,13 +115,13 @@ def test_a_hang_up_of_the_terminal_does_not_reach_the_servers(state: Path) -> No
         assert started.program.poll() is None
 
 
-async def test_a_start_right_after_a_kill_gets_a_server_of_its_own(state: Path) -> None:
+def test_a_start_right_after_a_kill_gets_a_server_of_its_own(state: Path) -> None:
     """The server of a killed starter is never joined, however alive it still looks, and its commits are kept."""
     with starter(state) as started:
-        await ask(started.url, "CREATE TABLE jobs AS SELECT 7 AS number")
+        services.ask(started.url, "CREATE TABLE jobs AS SELECT 7 AS number")
         started.program.kill()
-        with postgres.start(state, settings=services.FAST) as server, valkey.start(state) or pytest.fail() as memory:
-            kept = await ask(server.url, "SELECT number FROM jobs")
+        with postgres.start(state, settings=services.FAST) as server, services.started_valkey(state) as memory:
+            kept = services.ask(server.url, "SELECT number FROM jobs")
             # The time in which a guard would have noticed, had this been the server of the dead.
             time.sleep(1.5)
             alive = server.alive() and memory.alive()
@@ -143,11 +133,11 @@ async def test_a_start_right_after_a_kill_gets_a_server_of_its_own(state: Path) 
     assert server.pid != started.postgres
 
 
-async def test_a_living_starters_servers_are_joined_from_another_process(state: Path) -> None:
+def test_a_living_starters_servers_are_joined_from_another_process(state: Path) -> None:
     """A second process on the folder gets the servers of the first, and leaves them running."""
     with starter(state) as started:
-        with postgres.start(state) as server, valkey.start(state) or pytest.fail() as memory:
-            answer = await ask(server.url, "SELECT 1")
+        with postgres.start(state) as server, services.started_valkey(state) as memory:
+            answer = services.ask(server.url, "SELECT 1")
         live = started.servers_live()
 
     assert answer == 1
@@ -155,15 +145,15 @@ async def test_a_living_starters_servers_are_joined_from_another_process(state: 
     assert live == [True, True]
 
 
-async def test_a_server_that_is_killed_leaves_nothing_that_stops_the_next(state: Path) -> None:
+def test_a_server_that_is_killed_leaves_nothing_that_stops_the_next(state: Path) -> None:
     """After kill -9 of the servers themselves the next start recovers what was committed."""
     with starter(state) as started:
-        await ask(started.url, "CREATE TABLE jobs AS SELECT 7 AS number")
+        services.ask(started.url, "CREATE TABLE jobs AS SELECT 7 AS number")
         for pid in (started.postgres, started.valkey):
             os.kill(pid, signal.SIGKILL)
         until(lambda: not any(started.servers_live()))
-        with postgres.start(state, settings=services.FAST) as server, valkey.start(state) or pytest.fail() as memory:
-            kept = await ask(server.url, "SELECT number FROM jobs")
+        with postgres.start(state, settings=services.FAST) as server, services.started_valkey(state) as memory:
+            kept = services.ask(server.url, "SELECT number FROM jobs")
             owned = server.owned and memory.owned
 
     assert kept == 7
@@ -189,7 +179,7 @@ def test_a_pid_that_now_belongs_to_another_program_is_no_rival(state: Path) -> N
     assert first.pid != second.pid
 
 
-async def test_a_server_started_by_hand_is_joined_and_left_alone(state: Path) -> None:
+def test_a_server_started_by_hand_is_joined_and_left_alone(state: Path) -> None:
     """A postmaster on our data folder that somebody runs without us is used, and not ended."""
     with postgres.start(state, settings=services.FAST):
         place = folder.prepare(state, "postgres")
@@ -197,9 +187,9 @@ async def test_a_server_started_by_hand_is_joined_and_left_alone(state: Path) ->
     program = binaries.postgres(place, "package", major).programs / "postgres"
     options = ["-D", str(place.data), "-p", str(loopback.free_port()), "-k", ""]
     with as_servers_account(place, [str(program), *options]) as by_hand:
-        until(lambda: "ready" in (place.data / "postmaster.pid").read_text(encoding="utf-8"))
+        until(lambda: postgres._postmaster(place)[postgres.STATUS :] == ["ready"])
         with postgres.start(state) as server:
-            answer = await ask(server.url, "SELECT 1")
+            answer = services.ask(server.url, "SELECT 1")
         lives = by_hand.poll() is None
 
     assert (answer, lives) == (1, True)
@@ -220,11 +210,11 @@ def as_servers_account(place: folder.Folder, command: list[str]) -> Iterator[sub
             program.send_signal(signal.SIGINT)
 
 
-async def test_an_orphan_without_guard_or_starter_is_ended_and_replaced(state: Path) -> None:
+def test_an_orphan_without_guard_or_starter_is_ended_and_replaced(state: Path) -> None:
     """A server that holds the folder with nobody behind it is asked to end, and a new one is started."""
     with postgres.start(state, settings=services.FAST) as first:
         pid_file = (state / "postgres" / "running.json").read_bytes()
-        await ask(first.url, "CREATE TABLE jobs AS SELECT 7 AS number")
+        services.ask(first.url, "CREATE TABLE jobs AS SELECT 7 AS number")
     place = folder.prepare(state, "postgres")
     lock = folder.take(place)
     assert lock is not None
@@ -234,7 +224,7 @@ async def test_an_orphan_without_guard_or_starter_is_ended_and_replaced(state: P
         described.update(owner_born="long ago", server=orphan.pid, server_born=process.birth(orphan.pid))
         place.pid_file.write_text(json.dumps(described), encoding="utf-8")
         with postgres.start(state, settings=services.FAST) as second:
-            kept = await ask(second.url, "SELECT number FROM jobs")
+            kept = services.ask(second.url, "SELECT number FROM jobs")
         code = orphan.wait(END_SECONDS_MAX)
 
     assert kept == 7

@@ -1,0 +1,137 @@
+"""`fieldsync dev`: ready in one command, hard to lose, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clients import errors
+from clients.machine import this_machine
+from clients.office import WORK_ORDERS, Office
+from clients.transport import Call, Transport, Waiting
+from replication import wire
+from tests.acceptance.served import Served, survivors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+GONE_SECONDS_MAX = 45
+
+
+@pytest.fixture
+async def transport(served: Served) -> AsyncIterator[Transport]:
+    """Give plain requests to the server."""
+    machine = this_machine()
+    road = Transport(served.ready.url, Waiting(machine.now_ms, machine.sleep, machine.jitter))
+    yield road
+    await road.close()
+
+
+def test_the_ready_file_says_all_that_a_client_needs(served: Served) -> None:
+    """The ready file has the address, the process ids, two tenants with at least three technicians, and tokens."""
+    facts = served.facts
+
+    assert set(facts) == {"url", "version", "server_pid", "worker_pid", "database_url", "redis_url", "tenants"}
+    assert facts["worker_pid"] is None
+    os.kill(facts["server_pid"], 0)
+    assert len({tenant["id"] for tenant in facts["tenants"]}) == 2
+    for tenant in facts["tenants"]:
+        assert {"id", "office_token", "admin_token", "technicians"} <= set(tenant)
+        assert len(tenant["technicians"]) >= 3
+        assert all({"id", "name", "token", "enrolment_code"} <= set(person) for person in tenant["technicians"])
+
+
+def test_the_ready_file_is_its_owners(served: Served) -> None:
+    """Nobody but the owner can read the tokens."""
+    assert served.ready_file.stat().st_mode & 0o077 == 0
+
+
+async def test_every_token_of_the_ready_file_works(served: Served, transport: Transport) -> None:
+    """Office, admin and technician tokens of both tenants work at once, each with the rights of its role."""
+    pull = wire.PullRequest()
+
+    for tenant in served.facts["tenants"]:
+        for token in (tenant["office_token"], tenant["admin_token"]):
+            await transport.send(Call(method="GET", path="/v1/technicians", token=token))
+            with pytest.raises(errors.Refused, match="403"):
+                await transport.send(Call(method="POST", path=wire.PATH_PULL, body=pull, token=token))
+        for person in tenant["technicians"]:
+            await transport.send(Call(method="POST", path=wire.PATH_PULL, body=pull, token=person["token"]))
+
+
+async def test_a_code_is_good_for_many_devices(served: Served, transport: Transport) -> None:
+    """An enrolment code of a development server makes a new replica each time."""
+    body = wire.EnrolRequest(served.tenant.technicians[0].enrolment_code, "one of many")
+
+    replies = [await transport.send(Call(method="POST", path=wire.PATH_ENROL, body=body)) for _ in range(2)]
+
+    assert len({reply.decode(wire.EnrolAnswer).rid for reply in replies}) == 2
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/openapi.json", "/docs", "/v1/catalog"])
+async def test_the_named_routes_answer(served: Served, transport: Transport, path: str) -> None:
+    """The routes that others rely on are there."""
+    reply = await transport.send(Call(method="GET", path=path, token=served.tenant.office_token))
+
+    assert (reply.status, bool(reply.body)) == (200, True)
+
+
+async def test_tenants_see_nothing_of_each_other(served: Served, office: Office) -> None:
+    """A record of one tenant is unknown to the office of the other."""
+    record_id = next(iter(await office.list("technicians")))
+
+    with pytest.raises(errors.Refused, match="404"):
+        await office.of(served.ready.tenants[1].office_token).get("technicians", record_id)
+
+
+async def test_what_was_done_outlives_a_kill_of_everything() -> None:
+    """Killed with -9, `dev` takes its databases and its server with it; started again, all data and tokens are there."""
+    with Served("--no-seed") as server:
+        tokens = server.facts["tenants"]
+        async with Office.open(server.ready.url, server.tenant.office_token) as office:
+            made = await office.create(WORK_ORDERS, {"title": "Outlives a kill"})
+        family = server.family()
+
+        server.kill()
+
+        deadline = time.monotonic() + GONE_SECONDS_MAX
+        while survivors(family) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert len(family) >= 6, "a guard and a program each for PostgreSQL, Valkey and the server"
+        assert not survivors(family)
+
+        server.start()
+        async with Office.open(server.ready.url, server.tenant.office_token) as office:
+            found = await office.get(WORK_ORDERS, made.id)
+        assert (found.rev, found.fields["title"]) == (made.rev, "Outlives a kill")
+        assert server.facts["tenants"] == tokens
+
+
+async def test_it_outlives_the_terminal_that_started_it() -> None:
+    """A hang-up of the terminal ends neither `dev` nor its server."""
+    with Served("--no-seed") as server:
+        before = server.facts["server_pid"]
+
+        os.kill(server.pid, signal.SIGHUP)
+        for pid in server.family():
+            os.kill(pid, signal.SIGHUP)
+
+        time.sleep(1)
+        async with Office.open(server.ready.url, server.tenant.office_token) as office:
+            assert await office.has_any("technicians")
+        assert server.facts["server_pid"] == before
+
+
+def test_an_orderly_end_leaves_nothing_behind() -> None:
+    """Told to end, `dev` removes its ready file and leaves no process."""
+    with Served("--no-seed") as server:
+        family = server.family()
+
+        server.stop()
+
+        assert not survivors(family)
+        assert not server.ready_file.exists()
