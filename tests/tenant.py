@@ -14,7 +14,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from replication import catalog_file
+from replication import catalog_file, rows
+from replication.catalog import PRIORITIES
 from replication.mutation import Mutation
 from replication.state import Answer, Submission
 from replication.verdict import MutationVerdict
@@ -61,7 +62,7 @@ class Tenant:
         self.submissions: list[Submission] = []
         self.expected: dict[Dot, Expected] = {}
         self.states: dict[tuple[Key, int], tuple[dict[str, Known], int]] = {}
-        self.seqs_of: dict[Key, list[int]] = {}
+        self.changes: dict[Key, list[rows.Change]] = {}
 
     def submit(self, submission: Submission, asked: Mapping[int, Asked]) -> Answer:
         """Give the submission to both, and compare. `asked` has each mutation as the oracle takes it, by n."""
@@ -77,6 +78,26 @@ class Tenant:
     def knows(self, dot: Dot, cell: str) -> Known:
         """Return what somebody has seen who is told the verdict of a cell."""
         return self.oracle.after[dot][0][cell]
+
+    def changes_of(self, key: Key) -> list[rows.Change]:
+        """Return what happened to a record, in order."""
+        return self.changes[key]
+
+    def feed_of(self, priority: str, reader: str) -> list[rows.FeedRow]:
+        """Return one part of a reader's feed, in order."""
+        return [row for row in self.store.feed if row.priority == priority and row.reader == reader]
+
+    def overtaken(self, row: rows.FeedRow) -> bool:
+        """Whether a later row of the record went ahead with its tx in a more urgent class: this one would undo it."""
+        own = CATALOG.collections[row.collection].priority
+        place = PRIORITIES.index(row.priority)
+        return place > 0 and any(
+            (later.reader, later.collection, later.record_id) == (row.reader, row.collection, row.record_id)
+            and later.seq > row.seq
+            and later.priority != own
+            and PRIORITIES.index(later.priority) < place
+            for later in self.store.feed
+        )
 
     def numbered(self, submission: Submission, applied: int) -> Iterator[tuple[int, Mutation]]:
         """Yield each mutation with its number; the hub numbers those that come without."""
@@ -141,7 +162,7 @@ class Tenant:
         for change in self.store.changes[changes:]:
             key = (change.collection, change.record_id)
             self.states[key, change.seq] = self.oracle.after[change.dot]
-            self.seqs_of.setdefault(key, []).append(change.seq)
+            self.changes.setdefault(key, []).append(change)
 
     def _compare_record(self, key: Key) -> None:
         if key[0] in CATALOG.collections:

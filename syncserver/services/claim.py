@@ -32,13 +32,18 @@ def settle(place: Folder, answers: Callable[[Running], bool]) -> Running | int:
             folder.forget(place)
             return lock
         running = folder.recall(place)
-        if running and folder.owner_lives(running) and answers(running):
+        if running and _is_to_be_joined(running, answers):
             return running
         if running and waited > ORPHAN_SECONDS and not orphan_asked:
             # Once, since Valkey takes a second request for impatience and leaves without writing.
             orphan_asked = _end_orphan(running)
         time.sleep(PAUSE_SECONDS)
     raise errors.StateFolderInUse(_in_use(place))
+
+
+def _is_to_be_joined(running: Running, answers: Callable[[Running], bool]) -> bool:
+    """Ask for the starter again after the server has answered: one that was just killed takes its time to go."""
+    return folder.owner_lives(running) and answers(running) and folder.owner_lives(running)
 
 
 def _end_orphan(running: Running) -> bool:

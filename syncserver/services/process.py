@@ -26,6 +26,9 @@ LOG_TAIL_BYTES: Final = 4_000
 PROC: Final = Path("/proc") if Path("/proc/self/stat").exists() else None
 """Where the kernel tells about processes; elsewhere `ps` is asked."""
 
+PF_EXITING: Final = 0x4
+"""The kernel's flag of a process that is being taken down, which a large one is for a while."""
+
 
 class GuardFailed(Exception):
     """The server could not even be begun; `step` says whether folder or program was the obstacle."""
@@ -135,7 +138,7 @@ def tail(log: Path, *, begin: int) -> str:
 
 
 def birth(pid: int) -> str | None:
-    """When a process began, as a word to compare with; None when there is none, or only its remains.
+    """When a process began, as a word to compare with; None when there is none, or it is on its way out.
 
     Process numbers are used again: a number kept in a file means something only together with this.
     """
@@ -149,7 +152,8 @@ def _birth_by_kernel(proc: Path, pid: int) -> str | None:
         return None
     # The program's name stands in parentheses and may hold any character; state and times follow it.
     state, *numbers = line.rpartition(")")[2].split()
-    return None if state in "ZX" else numbers[18]
+    gone = state in "ZX" or int(numbers[5]) & PF_EXITING
+    return None if gone else numbers[18]
 
 
 def _birth_by_ps(pid: int) -> str | None:

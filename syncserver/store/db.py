@@ -12,8 +12,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from syncserver.store import statements
 from syncserver.store.errors import WallMissing
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from asyncpg.pool import PoolConnectionProxy
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     Connection = PoolConnectionProxy[asyncpg.Record]
     Isolation = Literal["read_committed", "repeatable_read"]
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 
 COMMITTERS: Final = 2
 READERS: Final = 6
-QUERIES: Final = 4
 CONNECT_SECONDS: Final = 10
 CLOSE_SECONDS: Final = 10
 STATEMENT_SECONDS: Final = 30
@@ -57,7 +53,6 @@ BY_KEY: Final = {
 }
 
 WALL: Final = statements.of("wall")
-_NAME_TENANTS: Final = text("SELECT set_config('fieldsync.tenants', :tenants, true)")
 
 TRANSIENT: Final = (
     OSError,
@@ -79,10 +74,9 @@ TRANSIENT: Final = (
 class Database:
     """The database as the server uses it. Made by `open`, ended by `close`."""
 
-    def __init__(self, committers: asyncpg.Pool, readers: asyncpg.Pool, engine: AsyncEngine) -> None:
+    def __init__(self, committers: asyncpg.Pool, readers: asyncpg.Pool) -> None:
         self._committers = committers
         self._readers = readers
-        self._engine = engine
 
     @asynccontextmanager
     async def committing(self) -> AsyncIterator[Connection]:
@@ -105,15 +99,6 @@ class Database:
         """Say which tenants the rest of a transaction is for."""
         await connection.execute(WALL["name_tenants"], ",".join(map(str, tenants)))
 
-    @asynccontextmanager
-    async def queries(self, tenant_id: int) -> AsyncIterator[AsyncConnection]:
-        """Open a read-only SQLAlchemy connection for queries of the office."""
-        async with self._engine.connect() as connection:
-            await connection.execution_options(postgresql_readonly=True)
-            await connection.execute(_NAME_TENANTS, {"tenants": str(tenant_id)})
-            yield connection
-            await connection.rollback()
-
     async def epoch(self) -> int:
         """Return which history of the database this is."""
         async with self._readers.acquire(timeout=CONNECT_SECONDS) as connection:
@@ -121,12 +106,12 @@ class Database:
 
     async def close(self) -> None:
         """Give all connections back. What still runs is waited for, but not for ever."""
-        await asyncio.gather(_close(self._committers), _close(self._readers), self._engine.dispose())
+        await asyncio.gather(_close(self._committers), _close(self._readers))
 
 
 async def connect(database_url: str, *, observe: Observer | None = None) -> Database:
     """Open the pools. `observe` is called with each statement that asyncpg has run."""
-    settings = {**SESSION, **await _role(database_url)}
+    settings = {**SESSION, **BY_KEY, **await _role(database_url)}
 
     async def prepare(connection: asyncpg.Connection) -> None:
         # asyncpg asks what an array type is when it first meets one; better now than in a group.
@@ -141,16 +126,12 @@ async def connect(database_url: str, *, observe: Observer | None = None) -> Data
             max_size=size,
             command_timeout=STATEMENT_SECONDS + CONNECT_SECONDS,
             timeout=CONNECT_SECONDS,
-            server_settings={**settings, **BY_KEY},
+            server_settings=settings,
             init=prepare,
             reset=_nothing_to_reset,
         )
 
-    async def dial() -> asyncpg.Connection:
-        return await asyncpg.connect(database_url, timeout=CONNECT_SECONDS, server_settings=settings)
-
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=dial, pool_size=QUERIES, max_overflow=0)
-    return Database(await pool(COMMITTERS), await pool(READERS), engine)
+    return Database(await pool(COMMITTERS), await pool(READERS))
 
 
 async def _role(database_url: str) -> dict[str, str]:

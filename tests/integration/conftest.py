@@ -2,70 +2,45 @@
 
 from __future__ import annotations
 
-import os
-from itertools import count
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from syncserver.store import db, migrate
 from tests.integration.service import Service, serving
 from tests.integration.world import World
+from tests.services import create_database, drop_database, postgres_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-NUMBERS = count(1)
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> str:
-    """Give the address of a server on which databases may be made."""
-    return os.environ["FIELDSYNC_TEST_POSTGRES"]
-
-
-def named(url: str, database: str) -> str:
-    """Return the address of another database on the same server."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
-
-
-async def run(url: str, statement: str) -> None:
-    """Run one statement on a connection of its own."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+__all__ = ["postgres_url"]  # a fixture for all tests of this folder
 
 
 @pytest.fixture(scope="session")
 async def template(postgres_url: str) -> AsyncIterator[str]:
     """Give the name of a database with all migrations applied, which nobody is connected to."""
-    name = f"fieldsync_template_{os.getpid()}"
-    await run(postgres_url, f"CREATE DATABASE {name}")
-    await migrate.migrate(named(postgres_url, name))
-    yield name
-    await run(postgres_url, f"DROP DATABASE {name}")
+    url = await create_database(postgres_url)
+    await migrate.migrate(url)
+    yield urlsplit(url).path.lstrip("/")
+    await drop_database(url, server_url=postgres_url)
 
 
 @pytest.fixture
 async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
     """Give the address of a fresh migrated database."""
-    name = f"fieldsync_test_{os.getpid()}_{next(NUMBERS)}"
-    await run(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield named(postgres_url, name)
-    await run(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    url = await create_database(postgres_url, template=template)
+    yield url
+    await drop_database(url, server_url=postgres_url)
 
 
 @pytest.fixture
 async def bare_url(postgres_url: str) -> AsyncIterator[str]:
     """Give the address of an empty database."""
-    name = f"fieldsync_bare_{os.getpid()}_{next(NUMBERS)}"
-    await run(postgres_url, f"CREATE DATABASE {name}")
-    yield named(postgres_url, name)
-    await run(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    url = await create_database(postgres_url)
+    yield url
+    await drop_database(url, server_url=postgres_url)
 
 
 @pytest.fixture
@@ -87,14 +62,12 @@ async def world(database_url: str, database: db.Database) -> AsyncIterator[World
 @pytest.fixture(scope="session")
 async def served(postgres_url: str, template: str) -> AsyncIterator[tuple[str, db.Database]]:
     """Give the address of a service that runs for the whole session, and its database."""
-    name = f"fieldsync_served_{os.getpid()}"
-    await run(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    address = named(postgres_url, name)
+    address = await create_database(postgres_url, template=template)
     opened = await db.connect(address)
     async with serving(address) as url:
         yield url, opened
     await opened.close()
-    await run(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    await drop_database(address, server_url=postgres_url)
 
 
 @pytest.fixture

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from itertools import count
 from typing import TYPE_CHECKING
 
-import asyncpg
 import pytest
 
 from replication.mutation import Mutation
 from syncserver.commands import commit
 from syncserver.commands.errors import NoCatalogue, Overloaded, SubmissionFailed, Unavailable, UnknownReplica
 from syncserver.store import db, devices, group
-from tests.integration.proxy import Proxy
-from tests.integration.world import ANA, BEN, CUSTOMER, World, job, seen, told, verdicts
+from tests.integration.world import ANA, job, seen, told, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -185,7 +182,7 @@ async def test_a_full_queue_says_so(world):
     first.cancel()
 
 
-async def test_stopping_settles_what_waits_and_turns_the_rest_away(world, database_url):
+async def test_stopping_settles_what_waits_and_turns_the_rest_away(world):
     """A server that stops answers everybody it has let in."""
     committers = commit.Committers(world.database)
     waiting = asyncio.create_task(

@@ -134,7 +134,7 @@ async def test_a_submission_without_numbers_is_settled_once(world, database_url,
     assert await left_behind(world, world.office_rid) == (before[0] + 2, before[1] + 2, before[2])
 
 
-async def test_marks_are_pruned(world, database_url):
+async def test_marks_are_pruned(world):
     """What is needed for a minute is not kept for ever."""
     yesterday = commit.Committers(world.database, clock=lambda: 1e9)
     await yesterday.start()

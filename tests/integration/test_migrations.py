@@ -101,7 +101,7 @@ async def test_a_second_run_applies_nothing(database_url):
     assert await migrate.migrate(database_url) == []
 
 
-async def test_two_at_once_apply_each_file_once(postgres_url, bare_url):
+async def test_two_at_once_apply_each_file_once(bare_url):
     """Servers that start together do not migrate twice."""
     applied = await asyncio.gather(*(migrate.migrate(bare_url) for _ in range(4)))
 

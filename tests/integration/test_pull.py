@@ -237,7 +237,7 @@ async def test_a_snapshot_is_of_one_moment(world):
     assert shelf.records == (await fresh(world)).records
 
 
-async def test_a_change_that_commits_late_is_not_skipped(world, database_url, monkeypatch):
+async def test_a_change_that_commits_late_is_not_skipped(world, monkeypatch):
     """While a writer holds the lock and has not committed, nobody's later change is told before."""
     await world.order(1, assignee_id=ANA)
     phone = await world.phone(ANA)

@@ -36,7 +36,7 @@ def test_there_are_stories() -> None:
 
 def _expected(following: list[str]) -> list[str]:
     """Return the verdicts that the story lists below a line."""
-    found = []
+    found: list[str] = []
     for line in following:
         if not line.startswith("  >"):
             return found

@@ -1,0 +1,252 @@
+"""The conversation of a device with the hub: cuts, gaps, restores, forks and tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clients import errors
+from tests.peers.field import JOB
+from tests.peers.hub import ANA, CODE
+
+if TYPE_CHECKING:
+    from tests.peers.field import Field
+
+
+async def test_push_says_what_the_protocol_asks(field: Field) -> None:
+    """Epoch, schema, cursor, verdicts seen, clocks; per mutation the base by cell, `was` and time."""
+    field.device.edit("jobs", JOB, title="Pump 2")
+
+    await field.device.sync()
+
+    (push,) = field.pushes()
+    (mutation,) = push["mutations"]
+    assert (push["epoch"], push["schema"], push.get("verdicts_seen", 0)) == ("e1", 1, 0)
+    assert push["cursor"]
+    assert push["clock"] == {"wall_ms": field.clock.now, "mono_ms": field.clock.now, "zone": "Europe/Zurich"}
+    rev = mutation["rev"]
+    assert mutation == {
+        "n": 1,
+        "op": "set",
+        "collection": "jobs",
+        "id": JOB,
+        "base": {"title": rev, "$alive": rev},
+        "rev": rev,
+        "set": {"title": "Pump 2"},
+        "was": {"title": "Pump"},
+        "at": field.clock.now,
+    }
+
+
+async def test_pushes_are_cut_by_the_limits(new_field: Field) -> None:
+    """More edits than a push may carry go out in several, and no tx in two."""
+    device = await new_field.enrol(mutations=3)
+    device.edit("jobs", JOB, title="1")
+    device.edit("jobs", JOB, title="2")
+    with device.transaction():
+        device.edit("jobs", JOB, title="3")
+        device.edit("jobs", JOB, title="4")
+    device.edit("jobs", JOB, title="5")
+
+    await device.sync()
+
+    assert [[m["n"] for m in push["mutations"]] for push in new_field.pushes()] == [[1, 2], [3, 4, 5]]
+
+
+async def test_hub_that_takes_a_part_gets_the_rest(field: Field) -> None:
+    """Verdicts for the first mutations only are taken, and the rest is sent after the pause asked for."""
+    for title in "abc":
+        field.device.edit("jobs", JOB, title=title)
+    field.hub.judged_at_once = 2
+    field.hub.retry_after_ms = 1500
+
+    await field.device.sync()
+
+    assert [[m["n"] for m in push["mutations"]] for push in field.pushes()] == [[1, 2, 3], [3]]
+    assert field.clock.slept.count(1.5) == 2
+
+
+async def test_hub_that_answers_nothing_is_given_up(field: Field) -> None:
+    """A hub that gives no verdict, time after time, is an error and no endless loop."""
+    field.device.edit("jobs", JOB, title="a")
+    field.hub.judged_at_once = 0
+
+    with pytest.raises(errors.NoProgress):
+        await field.device.sync()
+
+    assert len(field.device.unsent) == 1
+
+
+async def test_gap_is_filled_from_the_acknowledged(field: Field) -> None:
+    """A hub that asks for a number it had acknowledged gets it again."""
+    field.device.do("jobs", JOB, "meter", {"inc": 1})
+    backup = field.hub.backup()
+    await field.device.sync()
+    field.hub.state = backup
+    field.device.do("jobs", JOB, "meter", {"inc": 2})
+
+    await field.device.sync()
+
+    assert field.hub.value(JOB, "meter") == 8
+    assert [answered.mutation.n for answered in field.device.verdicts] == [1, 2]
+
+
+async def test_gap_that_cannot_be_filled_is_told(field: Field) -> None:
+    """If the hub lost what it had called durable, the device says so and keeps the rest."""
+    field.device.do("jobs", JOB, "meter", {"inc": 1})
+    backup = field.hub.backup()
+    field.hub.durable = 1
+    await field.device.sync()
+    field.hub.state = backup
+    field.device.do("jobs", JOB, "meter", {"inc": 2})
+
+    with pytest.raises(errors.HistoryLost):
+        await field.device.sync()
+
+    assert [mutation.n for mutation in field.device.unsent] == [2]
+
+
+async def test_acknowledged_is_kept_until_durable(field: Field) -> None:
+    """Verdicts are kept until every backup of the hub has the mutation."""
+    for title in "abc":
+        field.device.edit("jobs", JOB, title=title)
+    await field.device.sync()
+    kept = len(field.device.verdicts)
+    field.hub.durable = 2
+
+    await field.device.sync()
+
+    assert kept == 3
+    assert [answered.mutation.n for answered in field.device.verdicts] == [3]
+
+
+async def test_restored_hub_gets_back_what_it_lost(field: Field) -> None:
+    """After a restore the device sends again what the hub no longer knows, and loses nothing of its own."""
+    field.device.do("jobs", JOB, "meter", {"inc": 1})
+    await field.device.sync()
+    backup = field.hub.backup()
+    field.device.do("jobs", JOB, "meter", {"inc": 10})
+    field.hub.office("create", JOB[:-1] + "7", title="lost in the crash", assignee_id=ANA)
+    await field.device.sync()
+    field.device.do("jobs", JOB, "meter", {"inc": 100})
+
+    position = field.hub.restore(backup)
+    await field.device.sync()
+
+    assert field.hub.value(JOB, "meter") == 116
+    shown = field.device.get("jobs", JOB)
+    assert shown is not None
+    assert shown["meter"] == 116
+    assert list(field.device.list("jobs")) == [JOB], "what the hub lost is no longer in scope"
+    resent = field.pushes()[-1]["mutations"]
+    assert [m["n"] for m in resent] == [2, 3]
+    assert all(seq <= position for m in resent for seq in m["base"].values())
+
+
+async def test_epoch_that_never_settles_is_given_up(field: Field) -> None:
+    """A hub that changes its epoch on each request is an error and no endless loop."""
+    document = b'{"code": "epoch_changed", "epoch": "x", "applied": 0, "position": 0}'
+    field.hub.faults.extend([(409, {}, document)] * 10)
+
+    with pytest.raises(errors.NoProgress):
+        await field.device.sync()
+
+
+async def test_idle_device_hears_of_a_restore_too(field: Field) -> None:
+    """A pull tells only that the epoch changed; the device asks for the rest and sends what was lost."""
+    backup = field.hub.backup()
+    field.device.do("jobs", JOB, "meter", {"inc": 1})
+    await field.device.sync()
+    field.hub.restore(backup)
+
+    await field.device.sync()
+
+    assert field.hub.value(JOB, "meter") == 6
+    assert field.device.list("jobs") == {JOB: {"title": "Pump", "notes": "old", "meter": 6, "assignee_id": ANA}}
+
+
+@pytest.mark.parametrize("document", [b'{"code": "epoch_changed"}', b'{"code": "epoch_changed", "applied": "many"}'])
+async def test_epoch_problem_without_its_parts_is_unintelligible(field: Field, document: bytes) -> None:
+    """An answer that is not of the protocol is named as such and changes nothing."""
+    field.hub.faults.append((409, {}, document))
+
+    with pytest.raises(errors.Unintelligible):
+        await field.device.sync()
+
+
+async def test_cursor_that_the_hub_disowns_is_given_up(field: Field) -> None:
+    """A hub that no longer knows its own cursor is read anew; nothing unsent waits for that."""
+    field.device.do("jobs", JOB, "meter", {"inc": 1})
+    field.hub.faults.append((400, {}, b'{"code": "bad_cursor"}'))
+
+    await field.device.sync()
+
+    assert field.hub.value(JOB, "meter") == 6
+    assert field.device.list("jobs")[JOB]["meter"] == 6
+
+
+async def test_forked_replica_is_told_and_can_enrol_anew(field: Field) -> None:
+    """Two copies of one installation: the second is told, keeps its work and sends it as a new replica."""
+    await field.device.close()
+    (field.folder / "clone.db").write_bytes((field.folder / "phone.db").read_bytes())
+    one, other = field.another("phone.db"), field.another("clone.db")
+    one.edit("jobs", JOB, title="from one")
+    await one.sync()
+    other.do("jobs", JOB, "meter", {"inc": 2})
+
+    with pytest.raises(errors.ReplicaForked):
+        await other.sync()
+    kept = list(other.unsent)
+    await other.enrol(CODE, "Ana's phone, again")
+    await other.sync()
+    await one.sync()
+
+    assert [mutation.n for mutation in kept] == [1]
+    assert other.rid != one.rid
+    assert field.hub.value(JOB, "meter") == 7
+    assert other.list("jobs") == one.list("jobs")
+
+
+async def test_fenced_device_keeps_its_work(field: Field) -> None:
+    """A revoked device is told and keeps its outbox."""
+    field.device.edit("jobs", JOB, title="a")
+    assert field.device.rid is not None
+    field.hub.state.replicas[field.device.rid].fenced = True
+
+    with pytest.raises(errors.Fenced):
+        await field.device.sync()
+
+    assert len(field.device.unsent) == 1
+
+
+async def test_expired_token_is_renewed(field: Field) -> None:
+    """A token that ran out is renewed on the way, and the push goes through."""
+    field.device.edit("jobs", JOB, title="a")
+    field.hub.tokens.clear()
+
+    await field.device.sync()
+
+    assert list(field.device.unsent) == []
+
+
+async def test_device_that_cannot_renew_is_told(field: Field) -> None:
+    """Where the renewal is refused too, the person has to enrol again."""
+    field.hub.tokens.clear()
+    field.hub.refreshes.clear()
+
+    with pytest.raises(errors.NotAuthorised):
+        await field.device.sync()
+
+
+async def test_new_catalogue_is_fetched(field: Field) -> None:
+    """A verdict under another catalogue version makes the device fetch it."""
+    state = field.hub.state
+    state.catalog = type(state.catalog)(collections=state.catalog.collections, version=2)
+    field.device.edit("jobs", JOB, title="a")
+    await field.device.sync()
+    field.device.edit("jobs", JOB, title="b")
+
+    await field.device.sync()
+
+    assert [push["schema"] for push in field.pushes()] == [1, 2]
