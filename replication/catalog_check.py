@@ -14,6 +14,7 @@ from replication.catalog_sheet import did_you_mean, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from replication.catalog import Source
     from replication.catalog_sheet import Notes, Sheet
     from replication.toml_lines import Path
 
@@ -24,6 +25,7 @@ def check(catalog: Catalog, notes: Notes) -> None:
         _check_references(catalog, collection, notes)
         _check_people(collection, notes)
         _check_scope(catalog, collection, notes)
+        _check_makers(collection, notes)
     for cycle in _cycles(_flow(catalog)):
         message = f"{' -> '.join(cycle)}: who sees one would see the next without end"
         notes.add(_path(cycle[0], "scope"), message)
@@ -92,6 +94,16 @@ def _check_scope(catalog: Catalog, collection: Collection, notes: Notes) -> None
         notes.add(path, '"references" has no effect: no collection that is in scope refers to it')
     for field in catalog.parents(collection.name):
         _check_parent(catalog, collection, field, notes)
+
+
+def _check_makers(collection: Collection, notes: Notes) -> None:
+    """Note a collection that devices write and whose makers would not hold what they made."""
+    kept: set[Source] = {"creator", "creator_until_assigned", "all"}
+    if kept.isdisjoint(collection.sources) and any("device" in rule.write for rule in collection.cells.values()):
+        message = (
+            'devices write here, so whoever makes a record must hold it: add "creator" or "creator_until_assigned"'
+        )
+        notes.add(_path(collection.name, "scope"), message)
 
 
 def _is_referred_to(catalog: Catalog, name: str) -> bool:

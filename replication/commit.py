@@ -121,9 +121,7 @@ class Commit:
         dead = record.cells.get(ALIVE)
         if dead is None or dead.value is True:
             return False
-        if self.sequential and any(s.dot.rid == self.replica.rid for s in dead.stamps()):
-            return True
-        return min(ready.mutation.base_of(ALIVE), self.served) >= dead.seq
+        return fold.saw(ALIVE, dead, ready, self._actor(ready, record))
 
     def _missing_parent(self, ready: validity.Prepared, alive: dict[Key, bool]) -> Trouble | None:
         for name in self.state.catalog.parents(ready.mutation.collection):

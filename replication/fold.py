@@ -145,18 +145,19 @@ def _refusal(trouble: Trouble) -> CellVerdict:
 
 
 def _edit_deleted(record: Record, prepared: Prepared, actor: Actor, place: merge.Place) -> Outcome:
-    """An edit that had not seen the delete; the hub refused before the edit that had."""
+    """An edit that had not seen the delete; the hub refused before the edit that had.
+
+    The record comes back if the collection keeps edits and this one brings anything. Else the
+    whole edit lost to the delete, and is kept in one entry.
+    """
     rule = prepared.collection.against_edit
     judged = _edit(record, prepared, actor, place)
-    survives = any(cell.verdict in ("applied", "merged") for cell in judged.cells.values())
-    if not survives:
-        return Outcome(
-            record=record,
-            cells={n: _lost(c, record.cells.get(n), None) for n, c in judged.cells.items()},
-        )
+    if all(cell.verdict == "refused" for cell in judged.cells.values()):
+        return Outcome(record=record, cells=judged.cells)
+    brings = any(cell.verdict in ("applied", "merged") for cell in judged.cells.values())
     dead = record.cells[ALIVE]
     alive = _alive_cell(actor, place.seq, dead, dot=place.hub_dot)
-    kept = rule == "keep_edit"
+    kept = brings and rule == "keep_edit"
     conflict = _alive_conflict(dead, alive, f"against_edit:{rule}", actor, place, lost=None if kept else prepared)
     if not kept:
         cells = {n: _lost(c, record.cells.get(n), conflict) for n, c in judged.cells.items()}
@@ -172,7 +173,7 @@ def _edit_deleted(record: Record, prepared: Prepared, actor: Actor, place: merge
     )
 
 
-def _lost(judged: CellVerdict, cell: Cell | None, conflict: Conflict | None) -> CellVerdict:
+def _lost(judged: CellVerdict, cell: Cell | None, conflict: Conflict) -> CellVerdict:
     """Turn what a cell would have got, were the record alive, into what it gets now it stays dead."""
     if judged.verdict == "refused":
         return judged
@@ -181,8 +182,8 @@ def _lost(judged: CellVerdict, cell: Cell | None, conflict: Conflict | None) -> 
         value=cell.value if cell else None,
         dot=cell.stamp.dot if cell else None,
         seq=cell.seq if cell else 0,
-        rule=conflict.rule if conflict else "deleted",
-        conflict=conflict.id if conflict else None,
+        rule=conflict.rule,
+        conflict=conflict.id,
     )
 
 
@@ -231,8 +232,9 @@ def _change_alive(
     value: bool,
 ) -> Outcome:
     """A delete has read every cell; a restore has read only that the record was deleted."""
-    read = record.cells if value is False else {ALIVE: incumbent}
-    unseen = [name for name, cell in read.items() if not _saw(name, cell, prepared, actor)]
+    named = {ALIVE, *prepared.collection.cells} if value is False else {ALIVE}
+    read = {name: cell for name, cell in record.cells.items() if name in named}
+    unseen = [name for name, cell in read.items() if not saw(name, cell, prepared, actor)]
     keeps = prepared.collection.against_edit == "keep_edit"
     after = _alive_cell(actor, place.seq, incumbent, value=value)
     conflict = None
@@ -252,7 +254,8 @@ def _change_alive(
     )
 
 
-def _saw(name: str, cell: Cell, prepared: Prepared, actor: Actor) -> bool:
+def saw(name: str, cell: Cell, prepared: Prepared, actor: Actor) -> bool:
+    """Whether the actor had seen what stands in a cell, by base or by context."""
     mutation = prepared.mutation
     write = merge.Write(
         cell=name,

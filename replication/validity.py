@@ -91,7 +91,8 @@ def _prepare(
         return
     before = drafts.get(cell)
     value = {**(before.value if before else {}), **given}
-    drafts[cell] = Draft(value=value, sent=value, was=was)
+    raw = {**(before.sent if before else {}), **(sent if name == cell else {name: sent})}
+    drafts[cell] = Draft(value=value, sent=raw, was=was)
 
 
 def _prepare_op(

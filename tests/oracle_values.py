@@ -16,7 +16,7 @@ OPS: Final = {"text": {"append"}, "integer": {"inc"}, "decimal": {"inc"}, "set":
 UUID_LENGTH: Final = 36
 
 
-class Nonsense(Exception):
+class Nonsense(ValueError):
     """A value or an operation that its field cannot have."""
 
 

@@ -119,6 +119,8 @@ async def write(request: Asking, own: Parts, ask: Ask) -> Response[bytes]:
         verdict, answer = await own.office.write(request.auth, ask, now_ms=own.now_ms())
     except Refused as refused:
         raise _refusal(refused.verdict) from refused
+    if answer.problem == "rev_ahead":
+        await own.office.record(request.auth, ask.collection, ask.id)  # one that is not known is told as that
     return told(request, own, verdict, answer)
 
 

@@ -60,7 +60,13 @@ class Served:
         command += ["--data", str(self.folder / "data"), "--ready-file", str(self.ready_file)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=CHECKOUT, env=self.environment
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=CHECKOUT,
+                env=self.environment,
+                start_new_session=True,  # as a terminal has one, to be hung up
             )
         self.wait(self.ready_file.exists)
 

@@ -116,11 +116,9 @@ async def test_it_outlives_the_terminal_that_started_it() -> None:
     with Served("--no-seed") as server:
         before = server.facts["server_pid"]
 
-        os.kill(server.pid, signal.SIGHUP)
-        for pid in server.family():
-            os.kill(pid, signal.SIGHUP)
-
+        os.killpg(server.pid, signal.SIGHUP)
         time.sleep(1)
+
         async with Office.open(server.ready.url, server.tenant.office_token) as office:
             assert await office.has_any("technicians")
         assert server.facts["server_pid"] == before

@@ -31,7 +31,7 @@ def _collection(name: str, scopes: str, references: dict[str, str], extra: str =
     lines = [f"[collections.{name}]", 'priority = "job"', 'delete = ["office"]', f"scope = {scopes}", extra, people]
     for field, to in {"title": "", **references}.items():
         kind = f'kind = "reference"\nto = "{to}"' if to else 'kind = "text"'
-        lines += [f"[collections.{name}.fields.{field}]", kind, 'write = ["device", "office"]']
+        lines += [f"[collections.{name}.fields.{field}]", kind, 'write = ["office"]']
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ TEXT = """\
 [collections.jobs]
 priority = "job"
 delete = ["office"]
-scope = ["assignee", "crew"]
+scope = ["assignee", "crew", "creator"]
 
 [collections.jobs.fields]
 title = { kind = "text", limit = 50, write = ["device", "office"] }
@@ -54,7 +54,7 @@ def differences(old: str, new: str) -> tuple[Difference, ...]:
         ('delete = ["office"]', "delete = []", "jobs", "delete: office -> none", True),
         ('["creator"]', '["creator"]\nagainst_edit = "delete_wins"', "notes",
          "against_edit: keep_edit -> delete_wins", True),
-        ('["assignee", "crew"]', '["assignee"]', "jobs", "scope: assignee, crew -> assignee", True),
+        ('["assignee", "crew", "creator"]', '["assignee", "creator"]', "jobs", "scope: assignee, creator, crew -> assignee, creator", True),
         ("\n\n[collections.jobs.f", '\nassignee_field = "second_id"\n\n[collections.jobs.f', "jobs",
          "assignee_field: assignee_id -> second_id", True),
         ("limit = 50", "limit = 60", "jobs.title", "limit: 50 -> 60", False),

@@ -1,0 +1,348 @@
+"""Random histories: who does what when, carried out against the hub and the oracle at once.
+
+A history is a list of events, each a verb, a number that picks the actor, and a seed for all that
+is left open. An event means something in every history (where it has nothing to work on, nothing
+happens), so that events can be left out one by one until only those remain that a failure needs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from replication.catalog import PRIORITIES
+from tests.compare import Disagreement, check
+from tests.desk import Desk, Sheet, without_repeats
+from tests.oracle_cell import Key
+from tests.phone import Phone, fields_of
+from tests.scribble import PEOPLE, UNKNOWN, Page, scribble
+from tests.tenant import ERP, FIRST_DEVICE, IMPORT, OFFICE, Tally, Tenant
+
+ANA, BEN, EVA = PEOPLE
+PHONES: Final = ((ANA,), (BEN,), (EVA, ANA), (ANA,))
+RECORDS_MAX: Final = 6
+NEWS: Final = ("jobs", "facts", "stock")
+
+WEIGHTS: Final = {
+    "edit": 34,
+    "tx": 2,
+    "erase": 1,
+    "make": 4,
+    "push": 14,
+    "push_lost": 2,
+    "push_unanswered": 4,
+    "push_twice": 2,
+    "late_request": 2,
+    "late_answer": 2,
+    "pull": 12,
+    "pull_lost": 1,
+    "office_look": 8,
+    "office_edit": 14,
+    "office_assign": 4,
+    "office_make": 4,
+    "office_erase": 1,
+    "office_restore": 1,
+    "office_settle": 3,
+    "vendor_look": 3,
+    "vendor_edit": 5,
+    "import_": 2,
+}
+
+
+class Event(NamedTuple):
+    """Something that happens. `actor` is taken modulo however many there are."""
+
+    verb: str
+    actor: int
+    seed: int
+
+
+def generate(seed: int, length: int) -> list[Event]:
+    """Return a history. The same seed gives the same one."""
+    rng = random.Random(seed)
+    verbs = rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=length)
+    start = [Event(verb, 0, rng.randrange(2**32)) for verb in ("office_make", "office_make", "office_make")]
+    return start + [Event(verb, rng.randrange(12), rng.randrange(2**32)) for verb in verbs]
+
+
+@dataclass
+class World:
+    """Everybody who takes part. `story` tells in words what happened."""
+
+    tenant: Tenant = field(default_factory=lambda: Tenant(len(PHONES)))
+    story: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        tenant = self.tenant
+        self.phones = [Phone(FIRST_DEVICE + place, persons, tenant) for place, persons in enumerate(PHONES)]
+        self.desks = [Desk(OFFICE, person, "office", tenant) for person in ("dora", "emil")]
+        self.vendor = Desk(ERP, "erp", "erp", tenant)
+        self.importer = Desk(IMPORT, "import", "office", tenant, {"jobs": {"cost": "erp", "level": "erp"}})
+        self.made: dict[str, list[Key]] = {name: [] for name in NEWS}
+
+    def run(self, events: Sequence[Event]) -> None:
+        """Let the events happen, then let everybody come to rest, and compare once more."""
+        for event in events:
+            self.story.append(f"{event.verb} {event.actor}")
+            self.tenant.tally.happened[event.verb] += 1
+            getattr(self, event.verb)(event.actor, random.Random(event.seed))
+        self.rest()
+
+    # Devices.
+
+    def edit(self, actor: int, rng: random.Random) -> None:
+        """A person changes something on the screen."""
+        self._edit(self._phone(actor), rng, tx=None)
+
+    def tx(self, actor: int, rng: random.Random) -> None:
+        """A person changes several records as one."""
+        phone = self._phone(actor)
+        for _ in range(rng.randrange(2, 5)):
+            self._edit(phone, rng, tx=f"t{rng.randrange(2)}{phone.n // 5}")
+
+    def erase(self, actor: int, rng: random.Random) -> None:
+        """A person deletes a record."""
+        phone = self._phone(actor)
+        if screen := phone.screen():
+            phone.edit(rng, rng.choice(sorted(screen)), Page(), op="delete")
+
+    def make(self, actor: int, rng: random.Random) -> None:
+        """A person makes a record on site, mostly a fact of a job."""
+        phone = self._phone(actor)
+        collection = "jobs" if rng.random() < 0.2 else "facts"
+        if (key := self._new(collection)) is None:
+            return
+        page = self._page(rng, collection, {}, device=True)
+        jobs = [each for each in phone.screen() if each[0] == "jobs"]
+        if collection == "facts" and jobs:
+            page.set["job_id"] = rng.choice(sorted(jobs))[1]
+        elif collection == "facts" and rng.random() < 0.3:
+            page.set["job_id"] = "00000000-0000-4000-8000-0000000000ff"
+        phone.edit(rng, key, page, op="create")
+
+    def push(self, actor: int, rng: random.Random) -> None:
+        """A device sends some of its outbox and hears the answer."""
+        phone = self._phone(actor)
+        letter = phone.letter(rng.choice((1, 2, 5, 50)))
+        phone.hear(self.tenant.submit(letter.submission, letter.asked))
+
+    def push_lost(self, actor: int, rng: random.Random) -> None:
+        """The request goes astray, and may arrive later."""
+        phone = self._phone(actor)
+        phone.limbo.append(phone.letter(rng.choice((1, 3, 50))))
+
+    def push_unanswered(self, actor: int, rng: random.Random) -> None:
+        """The request arrives and the answer goes astray."""
+        phone = self._phone(actor)
+        letter = phone.letter(rng.choice((1, 3, 50)))
+        phone.limbo.append(letter)
+        phone.late.append(self.tenant.submit(letter.submission, letter.asked))
+
+    def push_twice(self, actor: int, rng: random.Random) -> None:
+        """The network delivers one request twice, and the answers in either order."""
+        phone = self._phone(actor)
+        letter = phone.letter(rng.choice((1, 3, 50)))
+        answers = [self.tenant.submit(letter.submission, letter.asked) for _ in range(2)]
+        for answer in rng.sample(answers, 2):
+            phone.hear(answer)
+
+    def late_request(self, actor: int, rng: random.Random) -> None:
+        """An old request arrives at last, perhaps with a gap before it; nobody waits for its answer."""
+        phone = self._phone(actor)
+        if phone.limbo:
+            letter = rng.choice(phone.limbo)
+            phone.late.append(self.tenant.submit(letter.submission, letter.asked))
+
+    def late_answer(self, actor: int, rng: random.Random) -> None:
+        """An old answer arrives at last."""
+        phone = self._phone(actor)
+        if phone.late:
+            phone.hear(phone.late.pop(rng.randrange(len(phone.late))))
+
+    def pull(self, actor: int, rng: random.Random) -> None:
+        """A device reads some pages, mostly of all classes."""
+        phone = self._phone(actor)
+        priorities = PRIORITIES if rng.random() < 0.7 else [rng.choice(PRIORITIES)]
+        phone.pull(rng, rng.choice((1, 3, 50)), priorities)
+
+    def pull_lost(self, actor: int, rng: random.Random) -> None:
+        """A page goes astray: the device has not moved."""
+
+    # The office and the others.
+
+    def office_look(self, actor: int, rng: random.Random) -> None:
+        """Somebody in the office opens a record."""
+        self._look(self._desk(actor), rng)
+
+    def office_edit(self, actor: int, rng: random.Random) -> None:
+        """Somebody in the office saves a page that may be long out of date."""
+        desk = self._desk(actor)
+        if sheet := self._sheet(desk, rng):
+            desk.write(rng, sheet, self._page(rng, sheet.key[0], sheet.shown))
+
+    def office_assign(self, actor: int, rng: random.Random) -> None:
+        """The office gives a job to somebody else."""
+        desk = self._desk(actor)
+        if sheet := self._sheet(desk, rng, "jobs"):
+            names = rng.choice((["assignee_id"], ["crew"], ["assignee_id", "crew"]))
+            desk.write(rng, sheet, scribble(rng, fields_of("jobs"), names, sheet.shown))
+
+    def office_make(self, actor: int, rng: random.Random) -> None:
+        """The office makes a record."""
+        collection = rng.choice(NEWS) if self.made["jobs"] else "jobs"
+        if (key := self._new(collection)) is None:
+            return
+        page = self._page(rng, collection, {})
+        if collection == "jobs":
+            page.set["assignee_id"] = rng.choice((*PEOPLE, None))
+        if collection == "facts":
+            page.set["job_id"] = rng.choice(self.made["jobs"])[1]
+        self._desk(actor).create(key, page)
+
+    def office_erase(self, actor: int, rng: random.Random) -> None:
+        """The office deletes a record."""
+        desk = self._desk(actor)
+        if sheet := self._sheet(desk, rng):
+            desk.write(rng, sheet, Page(), op="delete")
+
+    def office_restore(self, actor: int, rng: random.Random) -> None:
+        """The office brings a deleted record back."""
+        desk = self._desk(actor)
+        dead = [key for key, rec in self.tenant.oracle.records.items() if not rec.value("$alive")]
+        if dead:
+            key = rng.choice(dead)
+            if rng.random() < 0.7 or key not in desk.sheets:
+                desk.look(key)
+            desk.write(rng, desk.sheets[key], Page(), op="restore")
+
+    def office_settle(self, actor: int, rng: random.Random) -> None:
+        """Somebody in the office chooses among the values that wait."""
+        desk = self._desk(actor)
+        sheets = [sheet for sheet in desk.sheets.values() if any(sheet.siblings.values())]
+        if not sheets:
+            return self._look(desk, rng)
+        sheet = rng.choice(sheets)
+        cell = rng.choice(sorted(name for name, waiting in sheet.siblings.items() if waiting))
+        value = rng.choice(sheet.siblings[cell])[1]
+        page = Page(dict(value) if isinstance(value, dict) else {cell: value})
+        return desk.write(rng, sheet, page, settle=True)
+
+    def vendor_look(self, _: int, rng: random.Random) -> None:
+        """The vendor's system confirms a state of a record."""
+        self._look(self.vendor, rng)
+
+    def vendor_edit(self, _: int, rng: random.Random) -> None:
+        """The vendor's system has changed some fields since that state."""
+        if sheet := self._sheet(self.vendor, rng):
+            names = [name for name, rule in fields_of(sheet.key[0]).items() if "erp" in rule["write"]]
+            if names:
+                page = scribble(rng, fields_of(sheet.key[0]), rng.sample(names, 1), sheet.shown)
+                self.vendor.write(rng, sheet, without_repeats(sheet.key[0], page, sheet))
+
+    def import_(self, _: int, rng: random.Random) -> None:
+        """A file is read again, from which some values have changed."""
+        if sheet := self._sheet(self.importer, rng, "jobs"):
+            page = scribble(rng, fields_of("jobs"), ["cost", *rng.sample(["level", "urgent", "place"], 1)], sheet.shown)
+            self.importer.write(rng, sheet, without_repeats("jobs", page, sheet))
+
+    # At rest.
+
+    def rest(self) -> None:
+        """Let every device send and read all, and compare what each of them shows with the hub."""
+        rng = random.Random(0)
+        for _ in range(2):
+            for phone in self.phones:
+                letter = phone.letter(len(phone.outbox))
+                phone.hear(self.tenant.submit(letter.submission, letter.asked))
+        for phone in self.phones:
+            phone.pull(rng, 10**6)
+            check("state", [], phone.outbox, f"device {phone.rid} has nothing left to send")
+            self._compare_screen(phone)
+        for write in self.tenant.oracle.lost():
+            raise Disagreement("lost value", f"{write} is nowhere")
+
+    def _compare_screen(self, phone: Phone) -> None:
+        oracle = self.tenant.oracle
+        held = [key for key in oracle.records if oracle.held_by(key, phone.person)]
+        expected = {key: oracle.fields(key) for key in held if oracle.records[key].value("$alive")}
+        screen = phone.screen()
+        check("state", sorted(expected), sorted(screen), f"device {phone.rid} shows these records")
+        for key, view in screen.items():
+            check("state", expected[key], view, f"device {phone.rid} shows {key}")
+
+    # Picking.
+
+    def _phone(self, actor: int) -> Phone:
+        return self.phones[actor % len(self.phones)]
+
+    def _desk(self, actor: int) -> Desk:
+        return self.desks[actor % len(self.desks)]
+
+    def _new(self, collection: str) -> Key | None:
+        made = self.made[collection]
+        if len(made) >= RECORDS_MAX:
+            return None
+        made.append((collection, f"{NEWS.index(collection) + 1:08}-0000-4000-8000-{len(made):012}"))
+        return made[-1]
+
+    def _look(self, desk: Desk, rng: random.Random) -> None:
+        if self.tenant.oracle.records:
+            desk.look(rng.choice(sorted(self.tenant.oracle.records)))
+
+    def _sheet(self, desk: Desk, rng: random.Random, collection: str | None = None) -> Sheet | None:
+        """Return something that lies before the writer, perhaps looked at anew."""
+        known = [key for key in sorted(self.tenant.oracle.records) if collection in (None, key[0])]
+        if not known:
+            return None
+        key = rng.choice(known)
+        if key not in desk.sheets or rng.random() < 0.2:
+            desk.look(key)
+        return desk.sheets[key]
+
+    def _edit(self, phone: Phone, rng: random.Random, tx: str | None) -> None:
+        screen = phone.screen()
+        if screen:
+            key = rng.choice(sorted(screen))
+            by = rng.choice(phone.persons)
+            phone.edit(rng, key, self._page(rng, key[0], screen[key], device=True), tx=tx, by=by)
+
+    def _page(self, rng: random.Random, collection: str, shown: Any, *, device: bool = False) -> Page:
+        """Return an edit of a few fields, mostly such as the writer may write."""
+        rules = fields_of(collection)
+        mine = "device" if device else "office"
+        names = [name for name, rule in rules.items() if rule["kind"] not in ("person", "reference") and name != "crew"]
+        allowed = [name for name in names if mine in rules[name]["write"]]
+        picked = rng.sample(allowed, rng.choice((1, 1, 2, 3)))
+        if rng.random() < 0.05:
+            picked = sorted({*picked, rng.choice(sorted({*names, "assignee_id"} & rules.keys())), UNKNOWN})
+        return scribble(rng, rules, picked, shown)
+
+
+def play(events: Sequence[Event]) -> tuple[Tally, Disagreement | None, list[str]]:
+    """Carry a history out, and return what it held and the first difference, if there is one."""
+    world = World()
+    fault = None
+    try:
+        world.run(events)
+    except Disagreement as found:
+        fault = found
+    world.tenant.tally.happened.update(world.tenant.oracle.tally)
+    return world.tenant.tally, fault, world.story
+
+
+def shrink(events: Sequence[Event], fails: Callable[[Sequence[Event]], bool]) -> list[Event]:
+    """Leave out events, first many at once and then one by one, as long as it still fails."""
+    kept = list(events)
+    size = len(kept) // 2
+    while size:
+        place = 0
+        while place < len(kept):
+            fewer = kept[:place] + kept[place + size :]
+            if fails(fewer):
+                kept = fewer
+            else:
+                place += size
+        size //= 2
+    return kept

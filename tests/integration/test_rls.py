@@ -1,0 +1,142 @@
+"""The second wall: a transaction that names one tenant sees and writes nothing of another."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from syncserver.store import db, devices, migrate, people, tables
+from syncserver.store.errors import WallMissing
+from syncserver.store.people import Grant
+from tests.integration.world import ANA, DORA, World, job, seen
+from tests.services import create_database, drop_database, postgres_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+WALLED = sorted(set(tables.METADATA.tables) - {"tenants", "epochs", "migrations"})
+
+
+@pytest.fixture(scope="module")
+def admin_url() -> Iterator[str]:
+    """Give the address of a server as its superuser."""
+    with postgres_server() as server:
+        yield server.admin_url or server.url
+
+
+@asynccontextmanager
+async def fresh(server_url: str) -> AsyncIterator[str]:
+    """Give the address of an empty database of whoever the address names."""
+    url = await create_database(server_url)
+    try:
+        yield url
+    finally:
+        await drop_database(url, server_url=server_url)
+
+
+@asynccontextmanager
+async def inhabited(url: str) -> AsyncIterator[tuple[World, int]]:
+    """Give two tenants with rows in every table that is behind the wall."""
+    await migrate.migrate(url)
+    database = await db.connect(url)
+    world = await World.make(url, database)
+    other, office = await world.add_tenant("Southwind Heating")
+    for tenant, rid in ((world.tenant, world.office_rid), (other, office)):
+        await fill(world, tenant, rid)
+    try:
+        yield world, other
+    finally:
+        await world.stop()
+        await database.close()
+
+
+async def fill(world: World, tenant: int, office_rid: int) -> None:
+    """Leave at least one row in every table."""
+    made = seen("work_orders", job(1), op="create", set={"title": "Boiler", "assignee_id": ANA})
+    task = seen("tasks", job(2), op="create", set={"work_order_id": job(1)})
+    await world.submit(world.office(made, task, rid=office_rid, idempotency="once"), tenant)
+    phone = await world.phone(ANA, tenant)
+    await world.submit(phone.push(phone.edit(job(1), set={"title": "mine"}, base=0)), tenant)
+    await people.create_token(world.database, tenant, Grant(person=DORA))
+    await devices.share(world.database, tenant, phone.rid, DORA)
+    async with world.database.transaction(tenant) as connection:
+        await connection.execute("INSERT INTO positions VALUES ($1, $2, 1, now())", tenant, phone.rid)
+
+
+async def check_the_wall(world: World, other: int) -> None:
+    """Look for a row of the other tenant, and try to change and to add one, in every table."""
+    async with world.database.transaction(world.tenant, other) as connection:
+        there = {
+            name: await connection.fetchval(f"SELECT count(*) FROM {name} WHERE tenant_id = $1", other)
+            for name in WALLED
+        }
+    assert all(there.values()), there
+    for name in WALLED:
+        async with world.database.transaction(world.tenant) as connection:
+            assert await connection.fetchval(f"SELECT count(*) FROM {name} WHERE tenant_id = $1", world.tenant), name
+            assert not await connection.fetchval(f"SELECT count(*) FROM {name} WHERE tenant_id = $1", other), name
+            assert await connection.execute(f"DELETE FROM {name} WHERE tenant_id = $1", other) == "DELETE 0", name
+            assert (
+                await connection.execute(f"UPDATE {name} SET tenant_id = $1 WHERE tenant_id = $2", world.tenant, other)
+                == "UPDATE 0"
+            ), name
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with world.database.transaction(world.tenant) as connection:
+                await connection.execute(f"UPDATE {name} SET tenant_id = $1 WHERE tenant_id = $2", other, world.tenant)
+        async with world.database.transaction() as connection:
+            assert not await connection.fetchval(f"SELECT count(*) FROM {name}"), name
+
+
+async def test_a_superuser_steps_down_to_a_role_that_the_wall_binds(admin_url):
+    """Whoever installs as superuser is protected all the same."""
+    async with fresh(admin_url) as url, inhabited(url) as (world, other):
+        await check_the_wall(world, other)
+
+        async with world.database.transaction() as connection:
+            assert await connection.fetchval("SELECT current_user") == "fieldsync_app"
+
+
+async def test_the_wall_binds_the_owner_of_the_tables(admin_url):
+    """An ordinary user who owns the tables, and may make no roles, is bound by them."""
+    connection = await asyncpg.connect(admin_url)
+    await connection.execute("DROP ROLE IF EXISTS plain_owner")
+    await connection.execute("CREATE ROLE plain_owner LOGIN CREATEDB PASSWORD 'plain'")
+    await connection.close()
+    there = urlsplit(admin_url)
+    plain_url = there._replace(netloc=f"plain_owner:plain@{there.netloc.rpartition('@')[2]}").geturl()
+
+    async with fresh(plain_url) as url, inhabited(url) as (world, other):
+        await check_the_wall(world, other)
+
+        async with world.database.transaction() as connection:
+            assert await connection.fetchval("SELECT current_user") == "plain_owner"
+
+
+async def test_a_user_whom_no_wall_binds_is_refused(admin_url):
+    """A server that would see all tenants in every statement does not start."""
+    connection = await asyncpg.connect(admin_url)
+    await connection.execute("DROP ROLE IF EXISTS too_mighty")
+    await connection.execute("CREATE ROLE too_mighty LOGIN BYPASSRLS PASSWORD 'mighty'")
+    await connection.close()
+    there = urlsplit(admin_url)
+    mighty_url = there._replace(netloc=f"too_mighty:mighty@{there.netloc.rpartition('@')[2]}").geturl()
+
+    with pytest.raises(WallMissing):
+        await db.connect(mighty_url)
+
+
+async def test_a_token_opens_its_own_tenant_only(world):
+    """A token whose tenant was changed by hand leads nowhere."""
+    other, _ = await world.add_tenant("Southwind Heating")
+    token = await people.create_token(world.database, world.tenant, Grant(person=DORA))
+    forged = f"{other}.{token.partition('.')[2]}"
+
+    found = await people.find_token(world.database, token)
+
+    assert (found.tenant_id, found.person, found.role) == (world.tenant, DORA, "dispatcher")
+    assert await people.find_token(world.database, forged) is None
+    assert await people.find_token(world.database, "no token") is None
