@@ -55,7 +55,7 @@ def fresh() -> State:
 
 def history(concurrent: float, seed: int) -> list[Submission]:
     """Return pushes of one device in which this share of the edits has an old base."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311  (a seeded history)
     n, pushes = 0, []
     for _ in range(PUSHES):
         edits = []

@@ -208,8 +208,9 @@ class Commit:
 
     def _change(self, ready: validity.Prepared, outcome: fold.Outcome, seq: int) -> rows.Change:
         mutation, after = ready.mutation, outcome.record
+        other = self.submission.authorities.get(mutation.collection, {})
         cells = {
-            name: rows.CellChange(told.verdict, after.cells[name].value, dot, told.rule)
+            name: rows.CellChange(told.verdict, after.cells[name].value, dot, told.rule, other.get(name))
             for name, told in outcome.cells.items()
             if (dot := told.dot) is not None and name in after.cells and told.verdict in MOVES
         }

@@ -269,7 +269,8 @@ def saw(name: str, cell: Cell, prepared: Prepared, actor: Actor) -> bool:
 
 
 def _stamp(actor: Actor) -> Stamp:
-    return Stamp(actor.dot, actor.authority, actor.relations[0], actor.person, actor.at)
+    relation = actor.relations[0] if actor.relations else ""
+    return Stamp(actor.dot, actor.authority, relation, actor.person, actor.at)
 
 
 def _alive_cell(

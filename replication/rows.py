@@ -21,12 +21,13 @@ Key = tuple[str, str]
 
 
 class CellChange(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One cell of a change, for the record's history."""
+    """One cell of a change, for the record's history; `authority` where it is another than the change's."""
 
     verdict: str
     value: Any
     dot: Dot
     rule: str | None = None
+    authority: str | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -204,9 +204,10 @@ def decode_push(body: bytes, limits: Limits) -> PushRequest:
     """Return the push. `BadRequest` if it is no JSON, or a mutation in it has no number."""
     try:
         typed = _TYPED.decode(body)
+        mutations = tuple(_checked(mutation, limits) for mutation in typed.mutations)
     except (ValueError, RecursionError):
         return _decode_loosely(body, limits)
-    return _request(typed, tuple(_checked(mutation, limits) for mutation in typed.mutations), limits)
+    return _request(typed, mutations, limits)
 
 
 def within(mutations: tuple[Mutation | Malformed, ...], limit: int) -> tuple[Mutation | Malformed, ...]:

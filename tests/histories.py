@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from replication.catalog import PRIORITIES
 from tests.compare import Disagreement, check
 from tests.desk import Desk, Sheet, without_repeats
 from tests.oracle_cell import Key
@@ -162,10 +161,8 @@ class World:
             phone.hear(phone.late.pop(rng.randrange(len(phone.late))))
 
     def pull(self, actor: int, rng: random.Random) -> None:
-        """A device reads some pages, mostly of all classes."""
-        phone = self._phone(actor)
-        priorities = PRIORITIES if rng.random() < 0.7 else [rng.choice(PRIORITIES)]
-        phone.pull(rng, rng.choice((1, 3, 50)), priorities)
+        """A device reads a page."""
+        self._phone(actor).pull(rng, rng.choice((1, 3, 50)))
 
     def pull_lost(self, actor: int, rng: random.Random) -> None:
         """A page goes astray: the device has not moved."""

@@ -6,7 +6,7 @@ Beside the real copies there is a pair of eyes, which knows as explicit sets wha
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -130,16 +130,15 @@ class Phone:
 
     # Pulling.
 
-    def pull(self, rng: random.Random, limit: int, priorities: Sequence[str] = PRIORITIES) -> None:
-        """Read some commits of some classes, each whole; of each record only the last put."""
+    def pull(self, rng: random.Random, limit: int) -> None:
+        """Read so many commits, the most urgent class first, each whole; of each record only the last put."""
         echo = rng.random() < ECHO_SHARE
-        for priority in priorities:
+        for priority in PRIORITIES:
             for reader in (self.person, EVERYBODY):
-                self._read(priority, reader, limit, echo=echo)
+                limit -= self._read(priority, reader, max(limit, 0), echo=echo)
 
-    def _read(self, priority: str, reader: str, limit: int, *, echo: bool) -> None:
-        position = self.positions.get((priority, reader), 0)
-        rows = [row for row in self.tenant.feed_of(priority, reader) if row.commit_seq > position]
+    def _read(self, priority: str, reader: str, limit: int, *, echo: bool) -> int:
+        rows = self.tenant.feed_after(priority, reader, self.positions.get((priority, reader), 0))
         ends = sorted({row.commit_seq for row in rows})[:limit]
         page = [row for row in rows if ends and row.commit_seq <= ends[-1]]
         last = {(row.collection, row.record_id): row.seq for row in page if row.op in ("put", "enter")}
@@ -151,6 +150,7 @@ class Phone:
                 self._take(row)
         if ends:
             self.positions[priority, reader] = ends[-1]
+        return len(ends)
 
     def _is_echo(self, key: Key, since: int) -> bool:
         """Whether all that happened to the record since was done here, and is stored as it was sent."""

@@ -62,7 +62,9 @@ def _operation(rng: random.Random, kind: str) -> Table:
 
 
 def _moved(rng: random.Random, kind: str, current: Any) -> Any:
-    """Return what somebody makes of the value that is shown."""
+    """Return what somebody makes of the value that is shown; of nonsense, as of nothing."""
+    if not isinstance(current, {"set": list, "integer": int, "decimal": int | float | str}.get(kind, str)):
+        current = None
     if kind == "text":
         return rng.choice(WORDS) if rng.random() < 0.2 else f"{current or ''} y{rng.randrange(9)}"
     if kind == "set":

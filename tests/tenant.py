@@ -7,6 +7,7 @@ then holds, and each new entry of the conflict list.
 from __future__ import annotations
 
 import tomllib
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,9 +84,13 @@ class Tenant:
         """Return what happened to a record, in order."""
         return self.changes[key]
 
-    def feed_of(self, priority: str, reader: str) -> list[rows.FeedRow]:
-        """Return one part of a reader's feed, in order."""
-        return [row for row in self.store.feed if row.priority == priority and row.reader == reader]
+    def feed_after(self, priority: str, reader: str, position: int) -> list[rows.FeedRow]:
+        """Return what follows a position in one part of a reader's feed."""
+        return [
+            row
+            for row in self.store.feed[bisect_right(self.store.feed, position, key=lambda row: row.commit_seq) :]
+            if row.priority == priority and row.reader == reader
+        ]
 
     def overtaken(self, row: rows.FeedRow) -> bool:
         """Whether a later row of the record went ahead with its tx in a more urgent class: this one would undo it."""

@@ -48,7 +48,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @app.default
-def run(  # noqa: PLR0913
+def run(  # noqa: PLR0913  (options of a command line)
     collection: str,
     file: Path,
     *,

@@ -28,8 +28,9 @@ async def current(database: Database, catalogs: Catalogs, tenant_id: int) -> Cat
 async def publish(database: Database, catalogs: Catalogs, tenant_id: int, content: str) -> Catalog:
     """Put a catalogue in force, if it says something else than the one that holds.
 
-    Raises `BadCatalog` with all that is wrong with the text, `ScopeChanged` if it changes who holds what. The tenant's lock is taken as a group
-    takes it: each commit is judged by one catalogue, and the change falls between two of them.
+    Raises `BadCatalog` with all that is wrong with the text, `ScopeChanged` if it changes who holds
+    what. The tenant's lock is taken as a group takes it: each commit is judged by one catalogue, and
+    the change falls between two of them.
     """
     wanted = catalog_file.parse(content)
     async with database.transaction(tenant_id) as connection:

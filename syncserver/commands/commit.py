@@ -53,6 +53,7 @@ ATTEMPTS_MAX: Final = 6
 BACK_OFF_SECONDS: Final = 0.05
 BACK_OFF_SECONDS_MAX: Final = 1.0
 RETRY_AFTER_MS: Final = 1_000
+FRAMES_LOGGED: Final = 4
 MARK_KEPT_MS: Final = 60 * 60 * 1_000
 """How long a mark is kept: far longer than all attempts at one submission can take."""
 
@@ -165,7 +166,7 @@ class Committers:
                 _fail(pending, Unavailable("the database did not answer", retry_after_ms=RETRY_AFTER_MS), error)
         except Exception as error:  # noqa: BLE001 - what one of them caused must not reach the others
             # The error itself is not logged: PostgreSQL quotes the failing row in it.
-            where = traceback.format_tb(error.__traceback__)
+            where = traceback.format_tb(error.__traceback__)[-FRAMES_LOGGED:]
             log.critical("group_failed", submissions=len(batch), error=type(error).__name__, where=where)
             if len(batch) == 1:
                 _fail(batch[0], SubmissionFailed("the submission could not be settled"), error)

@@ -30,7 +30,7 @@ def start(url: str, settings: dict[str, str], log: Path) -> Guarded:
     order = process.Order(
         command=[sys.executable, "-m", "syncserver", "serve"],
         env={**os.environ, **settings},
-        cwd=os.getcwd(),  # noqa: PTH109
+        cwd=os.getcwd(),  # noqa: PTH109  (the guard takes text)
         user=None,
         group=None,
         cover=None,
@@ -57,7 +57,7 @@ def _wait(server: Guarded, url: str, log: Path, begin: int) -> None:
 
 def _ready(url: str) -> bool:
     try:
-        with urlopen(f"{url}/ready", timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+        with urlopen(f"{url}/ready", timeout=ANSWER_SECONDS) as answer:  # noqa: S310  (our own loopback address)
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False

@@ -174,7 +174,7 @@ async def history(request: Asking, collection: FromPath[str], record_id: FromPat
                     dot=cell.dot,
                     rule=cell.rule,
                     person=past.person,
-                    authority=past.authority,
+                    authority=cell.authority or past.authority,
                     at=past.at,
                     received_at=past.received_at,
                     tx=past.tx,

@@ -148,7 +148,7 @@ def _check(ask: Ask, limits: wire.Limits) -> None:
     try:
         asked = Mutation(n=1, op=ask.op, collection=ask.collection, id=ask.id, set=ask.set, do=ask.do, was=ask.was)
         fault = wire.fault(msgspec.convert(msgspec.to_builtins(asked), Mutation), limits)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         fault = str(exc)
     if fault is not None:
         raise Problem("bad_mutation", fault)

@@ -48,7 +48,7 @@ def made_up(rows: int, seed: int) -> str:
 
     As in real files, some rows repeat an earlier one, and costs are often missing or zero.
     """
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311  (made-up rows, no secret)
     lines: list[str] = []
     for _ in range(rows):
         if lines and chance.random() < 0.06:

@@ -107,7 +107,7 @@ def _header(lines: Iterator[list[str]], mapping: Mapping) -> list[str]:
 
 def _rows(lines: Iterator[list[str]]) -> Iterator[tuple[int, tuple[str, ...] | Reject]]:
     """Yield rows with the line they begin on; a row the reader chokes on is a reject."""
-    begins = lines.line_num + 1  # type: ignore[attr-defined]
+    begins = _line_after(lines)
     while True:
         try:
             row = next(lines, None)
@@ -118,7 +118,13 @@ def _rows(lines: Iterator[list[str]]) -> Iterator[tuple[int, tuple[str, ...] | R
                 return
             if row:
                 yield begins, tuple(row)
-        begins = lines.line_num + 1  # type: ignore[attr-defined]
+        begins = _line_after(lines)
+
+
+def _line_after(lines: Iterator[list[str]]) -> int:
+    """Return the line on which the next row begins."""
+    # The reader's own type, which has this attribute, has no public name.
+    return int(lines.line_num) + 1  # type: ignore[attr-defined]
 
 
 def _draft(row: dict[str, str], mapping: Mapping, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
@@ -155,8 +161,8 @@ def _value(text: str, column: Column, field: Field, mapping: Mapping) -> Any:
 
 def _instant(text: str, column: Column, mapping: Mapping) -> str:
     """Return the instant; a time without offset is meant in the mapping's zone."""
-    if column.format is not None:  # noqa: SIM108
-        moment = datetime.strptime(text, column.format)  # noqa: DTZ007
+    if column.format is not None:  # noqa: SIM108  (two readings, easier apart)
+        moment = datetime.strptime(text, column.format)  # noqa: DTZ007  (the zone comes below)
     else:
         moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:

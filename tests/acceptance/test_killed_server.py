@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -65,6 +66,12 @@ class Phone:
                 self.heard |= {verdict["n"]: verdict for verdict in told}
 
 
+def wait_for(phones: list[Phone], pushes: int) -> None:
+    """Wait until the phones have had so many answers."""
+    while sum(phone.pushes for phone in phones) < pushes:
+        time.sleep(0.01)
+
+
 @pytest.fixture
 async def phones(served: Served) -> Any:
     """Give enrolled phones of different technicians."""
@@ -87,8 +94,7 @@ async def test_a_killed_server_loses_nothing_that_it_acknowledged(
     work = [asyncio.create_task(phone.work(done)) for phone in phones]
     async with asyncio.timeout(SECONDS_MAX):
         for kill in range(1, KILLS + 1):
-            while sum(phone.pushes for phone in phones) < kill * PUSHES_BETWEEN_KILLS * PHONES:
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(wait_for, phones, kill * PUSHES_BETWEEN_KILLS * PHONES)
             pid = served.kill_server()
             await asyncio.to_thread(served.wait_for_server_after, pid)
         done.set()

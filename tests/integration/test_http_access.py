@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
+import structlog
 from litestar.routes import HTTPRoute
 
 from syncserver import app, logs
@@ -181,7 +181,6 @@ async def test_what_is_not_there_is_told_as_a_problem(service: Service) -> None:
     assert problem(other) == (405, "method_not_allowed")
     assert "GET" in other.headers["allow"]
     assert options.status_code == 204
-    assert "POST" in options.headers["allow"]
 
 
 async def test_the_counters_have_the_names_that_dashboards_use(service: Service) -> None:
@@ -223,23 +222,22 @@ async def test_a_device_that_stopped_calling_falls_behind(service: Service) -> N
     assert (device["person_name"], device["label"], device["fenced"]) == ("Ana", "phone", False)
 
 
-async def test_the_log_tells_no_secrets(service: Service, capfd: pytest.CaptureFixture[str]) -> None:
-    """A line a request, as JSON, with the pattern of the route; no token, id, name or value."""
-    logs.configure("debug")
-    try:
+async def test_the_log_tells_no_secrets(service: Service) -> None:
+    """A line a request, with the pattern of the route; no token, id, name or value."""
+    with structlog.testing.capture_logs() as events:
         desk, ana = await service.office(), await service.device()
         await desk.create(1, title="Mrs. Secret's boiler", assignee_id=ANA)
         await ana.settled(ana.edit(2, op="create", set={"title": "Mrs. Secret"}))
         await desk.client.get(f"/v1/work_orders/{uid(1)}", params={"token": "t-secret"})
-    finally:
-        lines = capfd.readouterr().err.splitlines()
 
-    told = [msgspec.json.decode(line) for line in lines]
-    assert {"POST /v1/{collection}", "POST /v1/sync/push", "GET /v1/{collection}/{record_id}"} <= {
-        f"{line.get('method')} {line.get('route')}" for line in told
-    }
-    everything = "\n".join(lines)
-    for secret in ("ecret", uid(1), ANA, ana.enrolled["token"], str(desk.client.headers["authorization"])[7:]):
+    told = {f"{event['method']} {event['route']} {event['status']}" for event in events}
+    assert {
+        "POST /v1/{collection} 200",
+        "POST /v1/sync/push 200",
+        "GET /v1/{collection}/{record_id} 200",
+    } <= told
+    everything = logs.render(None, "", {"events": events})
+    for secret in ("ecret", uid(1), ANA, ana.enrolled["token"], desk.client.headers["authorization"].split()[1]):
         assert secret not in everything
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from syncserver.services import binaries, folder, loopback, postgres, process
+from syncserver.services import binaries, claim, folder, loopback, postgres, process
 from tests import services
 
 STARTER: Final = Path(__file__).with_name("starter.py")
@@ -210,8 +210,9 @@ def as_servers_account(place: folder.Folder, command: list[str]) -> Iterator[sub
             program.send_signal(signal.SIGINT)
 
 
-def test_an_orphan_without_guard_or_starter_is_ended_and_replaced(state: Path) -> None:
+def test_an_orphan_without_guard_or_starter_is_ended_and_replaced(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that holds the folder with nobody behind it is asked to end, and a new one is started."""
+    monkeypatch.setattr(claim, "ORPHAN_SECONDS", 0.2)
     with postgres.start(state, settings=services.FAST) as first:
         pid_file = (state / "postgres" / "running.json").read_bytes()
         services.ask(first.url, "CREATE TABLE jobs AS SELECT 7 AS number")

@@ -1,0 +1,167 @@
+"""How a stream of work is cut into database transactions changes nothing of what comes out."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+
+from replication.mutation import Mutation
+from replication.state import Submission
+from syncserver.commands import commit
+from tests.integration.test_commit import together
+from tests.integration.world import ANA, BEN, DORA, World, job, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SUBMISSIONS = 150
+PEOPLE = [ANA, BEN, None]
+ORDERS = [job(number) for number in range(5)]
+TASKS = [job(100 + number) for number in range(8)]
+NOTES = [job(200 + number) for number in range(6)]
+CUSTOMERS = [str(UUID(int=0xC00 + number)) for number in range(3)]
+SITES = [str(UUID(int=0x5E0 + number)) for number in range(3)]
+
+EVERYTHING = {
+    "counters": "seq, last_rid, hub_rid, catalog_version",
+    "replicas": "rid, kind, applied, served",
+    "records": "collection, record_id, rev, alive, fields, cells",
+    "changes": "seq, commit_seq, class, collection, record_id, op, rid, n, tx, person, authority, at, state, cells",
+    "feed": "reader, class, seq, commit_seq, op, collection, record_id, lifted",
+    "ledger": "rid, n, seq, person, digest, verdict, payload",
+    "conflicts": "conflict_id, seq, collection, record_id, cell, rule, state, entry, ended_rid, ended_n",
+    "memberships": "collection, record_id, key, from_seq, to_seq, refcount, person",
+    "edges": "giver_collection, giver_id, field, taker_collection, taker_id, kind",
+}
+"""All that a group writes, but for times and the tenant."""
+
+
+class Story:
+    """Work of an office and of two technicians on a few records, so that much of it collides."""
+
+    def __init__(self, seed: int, office: int, phones: dict[str, int]) -> None:
+        self.dice = random.Random(seed)
+        self.office = office
+        self.phones = phones
+        self.counters = dict.fromkeys(phones.values(), 0)
+        self.about = 0
+
+    def submissions(self) -> Iterator[Submission]:
+        """Yield what the three of them send."""
+        for _ in range(SUBMISSIONS):
+            self.about += 3
+            if self.dice.random() < 0.4:
+                made = tuple(self.arrange(0) for _ in range(self.dice.randint(1, 3)))
+                yield Submission(rid=self.office, person=DORA, authority="office", mutations=made, numbered=False)
+            else:
+                yield self.push(self.dice.choice([ANA, BEN]))
+
+    def push(self, person: str) -> Submission:
+        """Return a push of up to four mutations, some of them one tx."""
+        rid = self.phones[person]
+        tx = self.dice.choice([None, None, f"tx {self.about}"])
+        made = []
+        for _ in range(self.dice.randint(1, 4)):
+            self.counters[rid] += 1
+            made.append(self.work(self.counters[rid], tx))
+        return Submission(rid=rid, person=person, authority="device", mutations=tuple(made), served=2**40)
+
+    def base(self) -> int:
+        """Return how far a writer had read: not at all, a while ago, or to the end."""
+        return self.dice.choice([0, max(0, self.about - self.dice.randint(0, 60)), 2**40])
+
+    def arrange(self, n: int) -> Mutation:
+        """Return something that the office does."""
+        pick = self.dice.choice
+        what = pick(["order", "order", "assign", "assign", "move", "customer", "site", "task", "delete"])
+        base = pick([self.base(), 2**40])
+        match what:
+            case "order":
+                fields = {"title": f"t{self.about}", "assignee_id": pick(PEOPLE), "customer_id": pick(CUSTOMERS)}
+                return Mutation(n=n, op="create", collection="work_orders", id=pick(ORDERS), set=fields, base=base)
+            case "assign":
+                fields = {"assignee_id": pick(PEOPLE), "crew": self.dice.sample([ANA, BEN], self.dice.randint(0, 2))}
+                return Mutation(n=n, op="set", collection="work_orders", id=pick(ORDERS), set=fields, base=base)
+            case "move":
+                fields = {"customer_id": pick([*CUSTOMERS, None]), "site_id": pick([*SITES, None])}
+                return Mutation(n=n, op="set", collection="work_orders", id=pick(ORDERS), set=fields, base=base)
+            case "customer":
+                fields = {"name": f"c{self.about}"}
+                return Mutation(n=n, op="create", collection="customers", id=pick(CUSTOMERS), set=fields, base=base)
+            case "site":
+                fields = {"name": f"s{self.about}", "customer_id": pick(CUSTOMERS)}
+                return Mutation(n=n, op="create", collection="sites", id=pick(SITES), set=fields, base=base)
+            case "task":
+                fields = {"work_order_id": pick(ORDERS), "title": f"k{self.about}"}
+                return Mutation(n=n, op="create", collection="tasks", id=pick(TASKS), set=fields, base=base)
+        collection, ids = pick([("work_orders", ORDERS), ("tasks", TASKS)])
+        return Mutation(n=n, op=pick(["delete", "restore"]), collection=collection, id=pick(ids), base=base)
+
+    def work(self, n: int, tx: str | None) -> Mutation:
+        """Return something that a technician does."""
+        pick = self.dice.choice
+        place = {"n": n, "tx": tx, "base": self.base(), "rev": self.dice.randint(0, self.about)}
+        match pick(["status", "notes", "summary", "task", "done", "note", "body", "delete"]):
+            case "status":
+                return Mutation(op="set", collection="work_orders", id=pick(ORDERS), set={"status": f"s{n}"}, **place)
+            case "notes":
+                do = {"notes": {"append": f" and {n}"}}
+                return Mutation(op="set", collection="work_orders", id=pick(ORDERS), do=do, **place)
+            case "summary":
+                return Mutation(op="set", collection="work_orders", id=pick(ORDERS), set={"summary": f"{n}"}, **place)
+            case "task":
+                fields = {"work_order_id": pick(ORDERS), "tags": [f"g{n % 3}"]}
+                return Mutation(op="create", collection="tasks", id=pick(TASKS), set=fields, **place)
+            case "done":
+                return Mutation(op="set", collection="tasks", id=pick(TASKS), do={"tags": {"add": [f"g{n}"]}}, **place)
+            case "note":
+                fields = {"work_order_id": pick(ORDERS), "body": f"b{n}"}
+                return Mutation(op="create", collection="notes", id=pick(NOTES), set=fields, **place)
+            case "body":
+                fields = {"body": f"b{n}", "work_order_id": pick(ORDERS)}
+                return Mutation(op="set", collection="notes", id=pick(NOTES), set=fields, **place)
+        return Mutation(op="delete", collection="tasks", id=pick(TASKS), **place)
+
+
+async def rows(world: World, tenant: int) -> dict[str, list[tuple[Any, ...]]]:
+    """Return all that groups have written for a tenant."""
+    async with world.database.transaction(tenant) as connection:
+        return {
+            table: [tuple(row) for row in await connection.fetch(f"SELECT {what} FROM {table} ORDER BY {what}")]
+            for table, what in EVERYTHING.items()
+        }
+
+
+async def play(world: World, tenant: int, office: int, seed: int, sizes: list[int]) -> list[Any]:
+    """Play the story in groups of these sizes, over and over, and return the verdicts."""
+    phones = {person: (await world.phone(person, tenant)).rid for person in (ANA, BEN)}
+    waiting = list(Story(seed, office, phones).submissions())
+    answers = []
+    while waiting:
+        for size in sizes:
+            now, waiting = waiting[:size], waiting[size:]
+            committers = commit.Committers(world.database, count=1)
+            answers += await together(committers, [(tenant, each) for each in now])
+    return [(answer.applied, answer.problem, [*map(told, answer.verdicts)]) for answer in answers]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_groups_of_any_size_leave_the_same_rows(world, seed):
+    """Alone, in small groups and in large ones: the same verdicts, and the same in every table."""
+    tenants = [(world.tenant, world.office_rid), *[await world.add_tenant(name) for name in ("Small", "Large")]]
+
+    outcomes = []
+    for (tenant, office), sizes in zip(tenants, ([1], [2, 5, 3], [32]), strict=True):
+        verdicts = await play(world, tenant, office, seed, sizes)
+        outcomes.append((verdicts, await rows(world, tenant)))
+
+    alone, small, large = outcomes
+    assert alone[0] == small[0] == large[0]
+    for table in EVERYTHING:
+        assert alone[1][table] == small[1][table] == large[1][table], table
+    kinds = {each.verdict for _, _, verdicts in alone[0] for each in verdicts}
+    assert kinds >= {"applied", "superseded", "merged", "parked", "refused", "converged"}
+    assert min(len(alone[1][table]) for table in ("feed", "memberships", "edges", "conflicts")) > 10

@@ -1,0 +1,95 @@
+"""Settings are read once, and what cannot be meant is told by the name of its variable."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from replication.wire import Limits
+from syncserver import settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENOUGH = {"FIELDSYNC_DATABASE_URL": "postgresql://u:secret@h/d", "FIELDSYNC_SECRET_KEYS": "k" * 32}
+
+
+def test_two_variables_are_enough() -> None:
+    """All others have a value that is right for a start."""
+    given = settings.load(ENOUGH)
+
+    assert given.secret_keys == (b"k" * 32,)
+    assert (given.host, given.port, given.log_level, given.limits) == ("127.0.0.1", 8_080, "info", Limits())
+    assert given.redis_url is given.state_dir is given.catalog is None
+
+
+def test_every_variable_is_taken(tmp_path: Path) -> None:
+    """Each one ends up in its place, in the type that the program works with."""
+    file = tmp_path / "c.toml"
+    file.touch()
+
+    given = settings.load(
+        ENOUGH
+        | {
+            "FIELDSYNC_SECRET_KEYS": f"{'n' * 40}, {'o' * 40}",
+            "FIELDSYNC_REDIS_URL": "redis://h/0",
+            "FIELDSYNC_HOST": "0.0.0.0",
+            "FIELDSYNC_PORT": "0",
+            "FIELDSYNC_STATE_DIR": str(tmp_path),
+            "FIELDSYNC_CATALOG": str(file),
+            "FIELDSYNC_LOG_LEVEL": "WARNING",
+            "FIELDSYNC_ALLOW_LOOPBACK_VENDORS": "1",
+        }
+        | {name: str(number) for number, name in enumerate(settings.LIMITS.values(), 7)}
+    )
+
+    assert given.secret_keys == (b"n" * 40, b"o" * 40)
+    assert (given.redis_url, given.host, given.port) == ("redis://h/0", "0.0.0.0", 0)
+    assert (given.state_dir, given.catalog, given.log_level) == (tmp_path, file, "warning")
+    assert given.allow_loopback_vendors is True
+    assert given.limits == Limits(mutations=7, bytes=8, fields=9, tx=10, page=11)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FIELDSYNC_DATABASE_URL", ""),
+        ("FIELDSYNC_DATABASE_URL", "mysql://h/d"),
+        ("FIELDSYNC_SECRET_KEYS", ""),
+        ("FIELDSYNC_SECRET_KEYS", "short"),
+        ("FIELDSYNC_SECRET_KEYS", f"{'k' * 32},"),
+        ("FIELDSYNC_REDIS_URL", "h:6379"),
+        ("FIELDSYNC_PORT", "http"),
+        ("FIELDSYNC_PORT", "65536"),
+        ("FIELDSYNC_CATALOG", "/nowhere/c.toml"),
+        ("FIELDSYNC_LOG_LEVEL", "loud"),
+        ("FIELDSYNC_ALLOW_LOOPBACK_VENDORS", "perhaps"),
+        ("FIELDSYNC_BODY_BYTES_MAX", "-7"),
+        ("FIELDSYNC_PUSH_MUTATIONS_MAX", "many"),
+    ],
+)
+def test_a_wrong_value_is_told_by_name_and_not_shown(name: str, value: str) -> None:
+    """The message names the variable; the value may be a secret."""
+    with pytest.raises(settings.SettingsInvalid, match=name) as caught:
+        settings.load(ENOUGH | {name: value})
+
+    assert not value or value not in str(caught.value).removeprefix(name)
+
+
+def test_settings_do_not_show_their_secrets() -> None:
+    """They may be printed when a start fails."""
+    shown = repr(settings.load(ENOUGH))
+
+    assert "secret" not in shown
+    assert "k" * 32 not in shown
+
+
+def test_the_keys_of_a_development_server_are_kept(tmp_path: Path) -> None:
+    """Made once, long enough, and readable by their owner alone."""
+    made = settings.keep_secret_keys(tmp_path)
+
+    assert settings.keep_secret_keys(tmp_path) == made
+    assert settings.load(ENOUGH | {"FIELDSYNC_SECRET_KEYS": made}).secret_keys == (made.encode(),)
+    assert stat.S_IMODE((tmp_path / settings.KEYS_FILE).stat().st_mode) == 0o600
