@@ -65,6 +65,16 @@ def framework(settings: Settings, *lifespans: Lifespan) -> Litestar:
     )
 
 
+async def check(settings: Settings) -> None:
+    """See that the database can be used and the catalogue read; raises what is wrong in words for people."""
+    catalog_file.parse(source.text(settings.catalog))
+    database = await db.connect(settings.database_url)
+    try:
+        await _epoch(database)
+    finally:
+        await database.close()
+
+
 async def assemble(settings: Settings, counters: metrics.Metrics, stack: AsyncExitStack) -> parts.Parts:
     """Connect and start what works in the background; the stack ends it in the opposite order."""
     database = await db.connect(settings.database_url)

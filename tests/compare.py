@@ -17,6 +17,7 @@ from replication.catalog import Collection
 from replication.mutation import Mutation
 from replication.record import Cell, Record, fields
 from replication.verdict import CellVerdict, Conflict, MutationVerdict
+from replication.versions import Dot, covers
 from tests.oracle import ALIVE, Answer, Rec
 from tests.oracle_cell import Clash, Line, Told
 from tests.oracle_values import same
@@ -115,5 +116,14 @@ def record(actual: Record | None, expected: Rec | None, shown: Mapping[str, Any]
 def _line(actual: Cell, line: Line, where: str) -> None:
     assert line.current is not None, "asked for lines that hold something"
     check("state", line.current.dot, actual.stamp.dot, f"{where} winner")
+    check(
+        "state",
+        {write.dot[0] for write in line.twins} | {actual.stamp.dot.rid},
+        {stamp.dot.rid for stamp in actual.stamps()},
+        f"{where} twins",
+    )
+    forgotten = [dot for dot in line.absorbed if not covers(actual.vv, Dot(*dot))]
+    check("state", [], forgotten, f"{where} has not absorbed")
+    check("state", set(), actual.vv.items() - line.known(), f"{where} has absorbed what never came")
     waiting = [(each.dot, each.value) for each in line.siblings]
     check("lost value", waiting, [(each.stamp.dot, each.value) for each in actual.siblings], f"{where} siblings")

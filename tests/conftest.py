@@ -1,7 +1,8 @@
-"""What every test shares: how hard Hypothesis looks."""
+"""What every test shares: how hard Hypothesis looks, and what random histories tell at the end."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # On a shared machine the time of one example says nothing, and building a history is slow by nature.
@@ -10,3 +11,13 @@ settings.register_profile(
 )
 settings.register_profile("long", settings.get_profile("quick"), max_examples=5_000, derandomize=False)
 settings.load_profile("quick")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the random histories held, also where worker processes ran them."""
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    for report in reports:
+        shares = [text for name, text in getattr(report, "user_properties", ()) if name == "shares"]
+        if shares and report.when == "call":
+            terminalreporter.write_sep("-", report.nodeid.rpartition("::")[2])
+            terminalreporter.write_line(str(shares[0]))

@@ -49,6 +49,8 @@ WEIGHTS: Final = {
     "import_": 2,
 }
 
+FAULTS: Final = ("push_lost", "push_unanswered", "push_twice", "late_request", "late_answer", "pull_lost")
+
 
 class Event(NamedTuple):
     """Something that happens. `actor` is taken modulo however many there are."""
@@ -68,10 +70,10 @@ def generate(seed: int, length: int) -> list[Event]:
 
 @dataclass
 class World:
-    """Everybody who takes part. `story` tells in words what happened."""
+    """Everybody who takes part."""
 
     tenant: Tenant = field(default_factory=lambda: Tenant(len(PHONES)))
-    story: list[str] = field(default_factory=list)
+    log: list[tuple[Event, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         tenant = self.tenant
@@ -84,10 +86,19 @@ class World:
     def run(self, events: Sequence[Event]) -> None:
         """Let the events happen, then let everybody come to rest, and compare once more."""
         for event in events:
-            self.story.append(f"{event.verb} {event.actor}")
+            self.log.append((event, len(self.tenant.submissions)))
             self.tenant.tally.happened[event.verb] += 1
             getattr(self, event.verb)(event.actor, random.Random(event.seed))
         self.rest()
+
+    def story(self) -> list[str]:
+        """Tell in words what happened: each event, and what the hub was sent because of it."""
+        ends = [*(mark for _, mark in self.log[1:]), len(self.tenant.submissions)]
+        lines: list[str] = []
+        for (event, start), end in zip(self.log, ends, strict=True):
+            lines.append(f"{event.verb} {event.actor}")
+            lines += (f"    {line}" for each in self.tenant.submissions[start:end] for line in self.tenant.tell(each))
+        return lines
 
     # Devices.
 
@@ -318,7 +329,7 @@ class World:
 
 
 def play(events: Sequence[Event]) -> tuple[Tally, Disagreement | None, list[str]]:
-    """Carry a history out, and return what it held and the first difference, if there is one."""
+    """Carry a history out. Return what it held, the first difference if there is one, and the story."""
     world = World()
     fault = None
     try:
@@ -326,7 +337,7 @@ def play(events: Sequence[Event]) -> tuple[Tally, Disagreement | None, list[str]
     except Disagreement as found:
         fault = found
     world.tenant.tally.happened.update(world.tenant.oracle.tally)
-    return world.tenant.tally, fault, world.story
+    return world.tenant.tally, fault, [] if fault is None else world.story()
 
 
 def shrink(events: Sequence[Event], fails: Callable[[Sequence[Event]], bool]) -> list[Event]:

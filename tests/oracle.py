@@ -28,6 +28,7 @@ from tests.oracle_cell import (
     Told,
     Turn,
     Write,
+    absorb,
     close,
     contend,
     dots,
@@ -115,13 +116,20 @@ class Oracle:
 
     def judge(self, run: list[Asked], *, tx: bool) -> list[Answer]:
         """Judge one mutation, or the several of a tx: if one cannot be meant, none is done."""
-        trial = copy.deepcopy(self, {id(each): each for each in (self.collections, self.after)}) if tx else self
+        trial = self._copy({asked.key for asked in run}) if tx else self
         answers = [trial._one(asked, tx=tx) for asked in run]
         if tx and any(answer.code for answer in answers):
             self.moment += len(run)
             return [answer if answer.code else Answer(code="tx_refused") for answer in answers]
-        self.__dict__ = trial.__dict__
+        self.__dict__.update(trial.__dict__)
         return answers
+
+    def _copy(self, keys: set[Key]) -> Oracle:
+        """Return a copy in which these records can be changed without harm to the original."""
+        trial = copy.copy(self)
+        trial.records = {key: copy.deepcopy(rec) if key in keys else rec for key, rec in self.records.items()}
+        trial.ended, trial.tally = [*self.ended], Counter(self.tally)
+        return trial
 
     def _one(self, asked: Asked, *, tx: bool) -> Answer:
         self.moment += 1
@@ -188,6 +196,7 @@ class Oracle:
         if survives and rule == "against_edit:keep_edit":
             self.hub = (hub[0], hub[1] + 1)
             clash = Clash(ALIVE, rule, dots(line.standing()), value=False)
+            absorb(line, Write(asked.dot, True, (asked.authority,), "merged"))
             install(line, Write(self.hub, True, (asked.authority,)), "in the ledger")
             return told | {ALIVE: Told("merged", dot=self.hub, value=True, clash=clash)}
         rec.lines, self.hub = before.lines, hub
@@ -233,6 +242,7 @@ class Oracle:
         if authority not in rule["write"]:
             return Told("refused", "not_owner", *shown_pair(line))
         rec.lines[name] = line
+        self.tally.update(f"as {each or authority}" for each in relations)
         best = min((who(authority, each) for each in relations), key=lambda each: place(rule, each))
         write = Write(asked.dot, self._whole(asked, name, line, draft), (best,))
         turn = Turn(name, asked, draft, rule, line, write, hub)

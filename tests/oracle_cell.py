@@ -54,12 +54,13 @@ class Write:
 
 @dataclass
 class Line:
-    """One cell: all its writes in order, and which of them count now."""
+    """One cell: all its writes in order, which of them count now, and which went into its value."""
 
     history: list[Write] = field(default_factory=list)
     current: Write | None = None
     twins: list[Write] = field(default_factory=list)
     siblings: list[Write] = field(default_factory=list)
+    absorbed: set[Dot] = field(default_factory=set)
 
     def known(self) -> Known:
         """Return what somebody has seen who is shown the cell now: all of it."""
@@ -142,11 +143,11 @@ def merge(turn: Turn) -> Told | None:
     close(turn)
     if same(value, line.current.value):
         write.fate = "contained"
-        line.history.append(write)
+        absorb(line, write)
         return Told("converged", None, *shown_pair(line))
     parts = tuple(rank for each in line.standing() for rank in each.ranks)
     write.fate = "merged"
-    line.history.append(write)
+    absorb(line, write)
     install(line, Write(turn.hub, value, (*parts, *write.ranks)), "merged")
     lost = draft.op if draft.op is not None else draft.value
     clash = Clash(turn.name, f"merge:{rule['merge']}", frozenset({write.dot}), lost)
@@ -188,13 +189,19 @@ def install(line: Line, write: Write, fate: str) -> None:
     for each in line.standing():
         each.fate = fate
     line.current, line.twins = write, []
-    line.history.append(write)
+    absorb(line, write)
 
 
 def join(line: Line, write: Write) -> None:
     """Let a write of the same value stand beside the winner."""
     line.twins.append(write)
+    absorb(line, write)
+
+
+def absorb(line: Line, write: Write) -> None:
+    """Note a write that went into the value, or said the same."""
     line.history.append(write)
+    line.absorbed.add(write.dot)
 
 
 def keep(line: Line, write: Write) -> None:

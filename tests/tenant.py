@@ -80,6 +80,20 @@ class Tenant:
         """Return what somebody has seen who is told the verdict of a cell."""
         return self.oracle.after[dot][0][cell]
 
+    def tell(self, submission: Submission) -> Iterator[str]:
+        """Say in words what a submission asked for, and what it was answered."""
+        for mutation in submission.mutations:
+            assert isinstance(mutation, Mutation), "histories send what can be read"
+            base = f"context {mutation.context}" if mutation.context else f"base {mutation.base}"
+            asked = {**mutation.set, **mutation.do}
+            yield (
+                f"replica {submission.rid} for {(mutation.by or submission.person)[-1]}: n={mutation.n} {mutation.op}"
+                f" {mutation.collection} {mutation.id[-2:]} {asked} was {mutation.was} {base} rev {mutation.rev}"
+            )
+            if told := self.expected.get(Dot(submission.rid, mutation.n)):
+                verdicts = {name: f"{each.verdict} -> {each.value!r}" for name, each in told.cells.items()}
+                yield f"    expected {told.code or verdicts}"
+
     def changes_of(self, key: Key) -> list[rows.Change]:
         """Return what happened to a record, in order."""
         return self.changes[key]

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import asyncpg
 import cyclopts
 from uuid_utils.compat import uuid7
 
@@ -109,8 +110,11 @@ async def _create_code(tenant_id: int, person: str, *, reusable: bool, seconds: 
 def _run(work: Coroutine[Any, Any, str]) -> int:
     try:
         made = asyncio.run(work)
-    except (settings.SettingsInvalid, StoreError, CommandError, BadCatalog, OSError) as error:
+    except (settings.SettingsInvalid, StoreError, CommandError, BadCatalog, OSError, asyncpg.InterfaceError) as error:
         sys.stderr.write(f"{error}\n")
+        return FAILED
+    except asyncpg.ForeignKeyViolationError:
+        sys.stderr.write("there is no such tenant, or no such person in it\n")
         return FAILED
     sys.stdout.write(f"{made}\n")
     return DONE

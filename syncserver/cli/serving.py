@@ -6,8 +6,10 @@ import asyncio
 import sys
 from typing import Final
 
+import asyncpg
 import uvicorn
 
+from replication.catalog_file import BadCatalog
 from syncserver import app, logs, settings
 from syncserver.store import migrate as migrations
 from syncserver.store.errors import StoreError
@@ -17,13 +19,16 @@ GRACE_SECONDS: Final = 5
 
 KEEP_ALIVE_SECONDS: Final = 75
 DONE, FAILED = 0, 1
+UNREACHABLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""Somebody has to look at the database's address, its state or our rights there."""
 
 
 def serve() -> int:
     """Answer devices and the office until told to stop. Settings come from FIELDSYNC_… variables."""
     try:
         given = settings.load()
-    except settings.SettingsInvalid as error:
+        asyncio.run(app.check(given))
+    except (settings.SettingsInvalid, app.NotMigrated, BadCatalog, StoreError, *UNREACHABLE) as error:
         return _fail(error)
     logs.configure(given.log_level)
     server = uvicorn.Server(
@@ -50,7 +55,7 @@ def migrate() -> int:
     """Bring the database to this release's tables. Runs once however many start it."""
     try:
         applied = asyncio.run(migrations.migrate(settings.database_url()))
-    except (settings.SettingsInvalid, StoreError, OSError) as error:
+    except (settings.SettingsInvalid, StoreError, *UNREACHABLE) as error:
         return _fail(error)
     for name in applied:
         sys.stdout.write(f"applied {name}\n")

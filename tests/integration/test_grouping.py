@@ -17,7 +17,7 @@ from tests.integration.world import ANA, BEN, DORA, World, job, told
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SUBMISSIONS = 150
+SUBMISSIONS = 200
 PEOPLE = [ANA, BEN, None]
 ORDERS = [job(number) for number in range(5)]
 TASKS = [job(100 + number) for number in range(8)]
@@ -75,55 +75,41 @@ class Story:
 
     def arrange(self, n: int) -> Mutation:
         """Return something that the office does."""
-        pick = self.dice.choice
-        what = pick(["order", "order", "assign", "assign", "move", "customer", "site", "task", "delete"])
-        base = pick([self.base(), 2**40])
-        match what:
-            case "order":
-                fields = {"title": f"t{self.about}", "assignee_id": pick(PEOPLE), "customer_id": pick(CUSTOMERS)}
-                return Mutation(n=n, op="create", collection="work_orders", id=pick(ORDERS), set=fields, base=base)
-            case "assign":
-                fields = {"assignee_id": pick(PEOPLE), "crew": self.dice.sample([ANA, BEN], self.dice.randint(0, 2))}
-                return Mutation(n=n, op="set", collection="work_orders", id=pick(ORDERS), set=fields, base=base)
-            case "move":
-                fields = {"customer_id": pick([*CUSTOMERS, None]), "site_id": pick([*SITES, None])}
-                return Mutation(n=n, op="set", collection="work_orders", id=pick(ORDERS), set=fields, base=base)
-            case "customer":
-                fields = {"name": f"c{self.about}"}
-                return Mutation(n=n, op="create", collection="customers", id=pick(CUSTOMERS), set=fields, base=base)
-            case "site":
-                fields = {"name": f"s{self.about}", "customer_id": pick(CUSTOMERS)}
-                return Mutation(n=n, op="create", collection="sites", id=pick(SITES), set=fields, base=base)
-            case "task":
-                fields = {"work_order_id": pick(ORDERS), "title": f"k{self.about}"}
-                return Mutation(n=n, op="create", collection="tasks", id=pick(TASKS), set=fields, base=base)
-        collection, ids = pick([("work_orders", ORDERS), ("tasks", TASKS)])
-        return Mutation(n=n, op=pick(["delete", "restore"]), collection=collection, id=pick(ids), base=base)
+        pick, about = self.dice.choice, self.about
+        crew = self.dice.sample([ANA, BEN], self.dice.randint(0, 2))
+        order = {"title": f"t{about}", "assignee_id": pick(PEOPLE), "customer_id": pick(CUSTOMERS)}
+        does: list[tuple[str, str, list[str], dict[str, Any]]] = [
+            ("create", "work_orders", ORDERS, order),
+            ("create", "work_orders", ORDERS, order),
+            ("set", "work_orders", ORDERS, {"assignee_id": pick(PEOPLE), "crew": crew}),
+            ("set", "work_orders", ORDERS, {"assignee_id": pick(PEOPLE)}),
+            ("set", "work_orders", ORDERS, {"customer_id": pick([*CUSTOMERS, None]), "site_id": pick([*SITES, None])}),
+            ("create", "customers", CUSTOMERS, {"name": f"c{about}"}),
+            ("create", "sites", SITES, {"name": f"s{about}", "customer_id": pick(CUSTOMERS)}),
+            ("create", "tasks", TASKS, {"work_order_id": pick(ORDERS), "title": f"k{about}"}),
+            (pick(["delete", "restore"]), "work_orders", ORDERS, {}),
+            (pick(["delete", "restore"]), "tasks", TASKS, {}),
+        ]
+        op, collection, ids, fields = pick(does)
+        return Mutation(n=n, op=op, collection=collection, id=pick(ids), set=fields, base=pick([self.base(), 2**40]))
 
     def work(self, n: int, tx: str | None) -> Mutation:
         """Return something that a technician does."""
         pick = self.dice.choice
-        place = {"n": n, "tx": tx, "base": self.base(), "rev": self.dice.randint(0, self.about)}
-        match pick(["status", "notes", "summary", "task", "done", "note", "body", "delete"]):
-            case "status":
-                return Mutation(op="set", collection="work_orders", id=pick(ORDERS), set={"status": f"s{n}"}, **place)
-            case "notes":
-                do = {"notes": {"append": f" and {n}"}}
-                return Mutation(op="set", collection="work_orders", id=pick(ORDERS), do=do, **place)
-            case "summary":
-                return Mutation(op="set", collection="work_orders", id=pick(ORDERS), set={"summary": f"{n}"}, **place)
-            case "task":
-                fields = {"work_order_id": pick(ORDERS), "tags": [f"g{n % 3}"]}
-                return Mutation(op="create", collection="tasks", id=pick(TASKS), set=fields, **place)
-            case "done":
-                return Mutation(op="set", collection="tasks", id=pick(TASKS), do={"tags": {"add": [f"g{n}"]}}, **place)
-            case "note":
-                fields = {"work_order_id": pick(ORDERS), "body": f"b{n}"}
-                return Mutation(op="create", collection="notes", id=pick(NOTES), set=fields, **place)
-            case "body":
-                fields = {"body": f"b{n}", "work_order_id": pick(ORDERS)}
-                return Mutation(op="set", collection="notes", id=pick(NOTES), set=fields, **place)
-        return Mutation(op="delete", collection="tasks", id=pick(TASKS), **place)
+        does: list[tuple[str, str, list[str], dict[str, Any], dict[str, Any]]] = [
+            ("set", "work_orders", ORDERS, {"status": f"s{n}"}, {}),
+            ("set", "work_orders", ORDERS, {}, {"notes": {"append": f" and {n}"}}),
+            ("set", "work_orders", ORDERS, {"summary": f"{n}"}, {}),
+            ("set", "work_orders", ORDERS, {"summary": f"{n}"}, {}),
+            ("create", "tasks", TASKS, {"work_order_id": pick(ORDERS), "tags": [f"g{n % 3}"]}, {}),
+            ("set", "tasks", TASKS, {}, {"tags": {"add": [f"g{n}"]}}),
+            ("create", "notes", NOTES, {"work_order_id": pick(ORDERS), "body": f"b{n}"}, {}),
+            ("set", "notes", NOTES, {"body": f"b{n}", "work_order_id": pick(ORDERS)}, {}),
+            ("delete", "tasks", TASKS, {}, {}),
+        ]
+        op, collection, ids, fields, do = pick(does)
+        place = {"tx": tx, "base": self.base(), "rev": self.dice.randint(0, self.about)}
+        return Mutation(n=n, op=op, collection=collection, id=pick(ids), set=fields, do=do, **place)
 
 
 async def rows(world: World, tenant: int) -> dict[str, list[tuple[Any, ...]]]:
@@ -148,7 +134,7 @@ async def play(world: World, tenant: int, office: int, seed: int, sizes: list[in
     return [(answer.applied, answer.problem, [*map(told, answer.verdicts)]) for answer in answers]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_groups_of_any_size_leave_the_same_rows(world, seed):
     """Alone, in small groups and in large ones: the same verdicts, and the same in every table."""
     tenants = [(world.tenant, world.office_rid), *[await world.add_tenant(name) for name in ("Small", "Large")]]
