@@ -329,5 +329,5 @@ def _alive_conflict(
 
 
 def _alive_side(cell: Cell) -> verdict.Side:
-    stamp = cell.stamp
-    return verdict.Side(cell.value, stamp.dot, cell.seq, stamp.person, stamp.authority, stamp.relation, stamp.at)
+    stamp, twins = cell.stamp, tuple(twin.dot for twin in cell.twins)
+    return verdict.Side(cell.value, stamp.dot, cell.seq, stamp.person, stamp.authority, stamp.relation, stamp.at, twins)

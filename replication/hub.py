@@ -90,7 +90,7 @@ def judge(state: State, submission: Submission) -> Answer:
             msgspec.structs.replace(mutation, n=replica.applied + 1 + place) for place, mutation in enumerate(mutations)
         )
     verdicts: list[MutationVerdict | msgspec.Raw] = []
-    for run in _runs(mutations):
+    for run in _runs(mutations, replica.applied):
         if run[0].n > replica.applied + 1:
             return Answer(replica.applied, tuple(verdicts), expected=replica.applied + 1)
         if run[0].n <= replica.applied:
@@ -161,14 +161,17 @@ def _stored(state: State, rid: int, mutation: Mutation | Malformed) -> MutationV
     return refused(state, mutation, trouble)
 
 
-def _runs(
-    mutations: Iterable[Mutation | Malformed],
-) -> Iterator[list[Mutation | Malformed]]:
-    """Cut a push into what is decided together: a tx, or one mutation."""
+def _runs(mutations: Iterable[Mutation | Malformed], applied: int) -> Iterator[list[Mutation | Malformed]]:
+    """Cut a push into what is decided together: a tx, or one mutation.
+
+    What was settled before is never decided together with what was not, even if both say one tx.
+    """
 
     def same(numbered: tuple[int, Mutation | Malformed]) -> tuple[object, ...]:
         place, mutation = numbered
-        return (None, place) if mutation.tx is None else (mutation.tx, mutation.n - place)
+        if mutation.tx is None:
+            return (None, place)
+        return (mutation.tx, mutation.n - place, mutation.n <= applied)
 
     for _, run in groupby(enumerate(mutations), same):
         yield [mutation for _, mutation in run]

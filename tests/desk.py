@@ -15,10 +15,10 @@ from replication.record import fields
 from replication.state import Submission
 from replication.versions import Dot
 from tests.oracle_cell import Asked, Key, Known
-from tests.oracle_values import Table, same, tidy
+from tests.oracle_values import same, tidy
 from tests.phone import vector
 from tests.scribble import Page
-from tests.tenant import CATALOG, TABLE, Tenant
+from tests.tenant import CATALOG, TABLE, Tenant, by_cell
 
 
 @dataclass(frozen=True)
@@ -107,23 +107,6 @@ class Desk:
             numbered=False,
         )
         self.tenant.submit(submission, {n: asked})
-
-
-def by_cell(collection: str, page: Table, shown: Mapping[str, Any]) -> tuple[Table, Table]:
-    """Return flat fields as cells, and what the same cells showed before: groups whole."""
-    groups: dict[str, list[str]] = TABLE["collections"][collection].get("groups", {})
-    group_of = {member: name for name, members in groups.items() for member in members}
-    cells: Table = {}
-    for name, value in page.items():
-        if name in group_of:
-            cells.setdefault(group_of[name], {})[name] = value
-        else:
-            cells[name] = value
-    was = {
-        cell: {member: shown.get(member) for member in groups[cell]} if cell in groups else shown.get(cell)
-        for cell in cells
-    }
-    return cells, was
 
 
 def without_repeats(collection: str, page: Page, sheet: Sheet) -> Page:

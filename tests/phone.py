@@ -20,12 +20,12 @@ from replication.rows import FeedRow
 from replication.scope import EVERYBODY
 from replication.state import Answer, Submission
 from replication.versions import Dot
-from tests import dumb_store
+from tests import compare, dumb_store
 from tests.eyes import Eyes
 from tests.oracle_cell import Asked, Key, Known
 from tests.oracle_values import Table
 from tests.scribble import Page
-from tests.tenant import CATALOG, TABLE, Tenant
+from tests.tenant import CATALOG, TABLE, Tenant, by_cell
 
 LAYOUTS: Final = {name: device.layout_of(collection) for name, collection in CATALOG.collections.items()}
 CONTEXT_SHARE: Final = 0.1
@@ -76,10 +76,12 @@ class Phone:
         """Let the person change something; nothing is sent yet."""
         self.n += 1
         copy = self.copies.get(key) or device.Copy(*key)
+        _, was = by_cell(key[0], page.set, device.view(copy, LAYOUTS[key[0]]) or {})
         act = device.Act(op=op, fields=page.set, do=page.do, tx=tx, by=by)
         self.copies[key], mutation = device.edit(copy, LAYOUTS[key[0]], act, self.n)
         written = frozenset({*mutation.set, *mutation.do})
         seen, held = self.eyes.edit(self.n, key, written)
+        compare.check("state", was, mutation.was, f"{self.rid}:{self.n} says what the screen showed")
         mutation = said_otherwise(rng, mutation, seen)
         self.outbox.append(mutation)
         self.made[self.n] = mutation

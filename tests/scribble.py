@@ -16,7 +16,7 @@ from tests.oracle_values import Table
 PEOPLE: Final = tuple(f"00000000-0000-4000-8000-00000000000{digit}" for digit in "abc")
 WORDS: Final = ("open", "begun", "done", " done ", "caf\u00e9", "cafe\u0301")
 NUMBERS: Final = ("1", "1.0", 2, "2.50", 2.5, "-3")
-TAGS: Final = ("roof", "lift", "gas")
+TAGS: Final = ("roof", "lift", "gas", "dog", "key", "bell")
 NONSENSE: Final = ({"no": "field"}, [1], {"a": 1})
 UNKNOWN: Final = "colour"
 
@@ -68,7 +68,7 @@ def _moved(rng: random.Random, kind: str, current: Any) -> Any:
     if kind == "text":
         return rng.choice(WORDS) if rng.random() < 0.2 else f"{current or ''} y{rng.randrange(9)}"
     if kind == "set":
-        return sorted(set(current or []) ^ {rng.choice(TAGS)})
+        return sorted((set(TAGS) & set(current or [])) ^ {rng.choice(TAGS)})
     if kind == "integer":
         return (current or 0) + rng.choice((1, 2, -1))
     return float(current or 0) + rng.choice((0.5, 1, -2))

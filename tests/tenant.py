@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from replication import catalog_file, rows
 from replication.catalog import PRIORITIES
@@ -27,6 +27,7 @@ from tests.dumb_store import Store
 from tests.oracle import Answer as Expected
 from tests.oracle import Oracle
 from tests.oracle_cell import Asked, Key, Known
+from tests.oracle_values import Table
 
 SOURCE: Final = Path(__file__).with_name("every_policy.toml").read_text(encoding="utf-8")
 TABLE: Final = tomllib.loads(SOURCE)
@@ -128,7 +129,7 @@ class Tenant:
         """Let the oracle judge what is new, as far as there is no gap."""
         fresh: dict[Dot, Mutation] = {}
         due = applied + 1
-        for run in runs(list(self.numbered(submission, applied))):
+        for run in runs(list(self.numbered(submission, applied)), applied):
             if run[0][0] < due:
                 continue
             if run[0][0] > due:
@@ -190,7 +191,24 @@ class Tenant:
             compare.record(self.store.record(key), expected, shown, CATALOG.collections[key[0]])
 
 
-def runs(mutations: Sequence[tuple[int, Mutation]]) -> Iterator[list[tuple[int, Mutation]]]:
-    """Cut what is sent into what is decided together: a tx, or one mutation."""
-    for _, run in groupby(mutations, lambda each: each[1].tx or each[0]):
+def runs(mutations: Sequence[tuple[int, Mutation]], applied: int) -> Iterator[list[tuple[int, Mutation]]]:
+    """Cut what is sent into what is decided together: a tx, or one mutation. What is settled stays settled."""
+    for _, run in groupby(mutations, lambda each: (each[1].tx or each[0], each[0] <= applied)):
         yield list(run)
+
+
+def by_cell(collection: str, page: Table, shown: Mapping[str, Any]) -> tuple[Table, Table]:
+    """Return flat fields as cells, and what the same cells showed before: groups whole."""
+    groups: dict[str, list[str]] = TABLE["collections"][collection].get("groups", {})
+    group_of = {member: name for name, members in groups.items() for member in members}
+    cells: Table = {}
+    for name, value in page.items():
+        if name in group_of:
+            cells.setdefault(group_of[name], {})[name] = value
+        else:
+            cells[name] = value
+    was = {
+        cell: {member: shown.get(member) for member in groups[cell]} if cell in groups else shown.get(cell)
+        for cell in cells
+    }
+    return cells, was

@@ -50,6 +50,7 @@ BY_KEY: Final = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "random_page_cost": "1.1",
 }
 
 WALL: Final = statements.of("wall")

@@ -101,21 +101,20 @@ async def test_a_committer_that_waited_for_the_lock_sees_what_the_holder_wrote(w
             await go_on.wait()
 
     monkeypatch.setattr(group, "write", held)
-    elsewhere = await db.connect(database_url)
-    others = commit.Committers(elsewhere)
-    await others.start()
-    one = asyncio.create_task(world.submit(first))
-    await holding.wait()
-    two = asyncio.create_task(others.submit(world.tenant, second))
-    await asyncio.sleep(0.2)
-    assert not two.done()
+    async with counted(database_url) as (others, statements):
+        await others.start()
+        one = asyncio.create_task(world.submit(first))
+        await holding.wait()
+        two = asyncio.create_task(others.submit(world.tenant, second))
+        await asyncio.sleep(0.2)
+        assert not two.done()
 
-    go_on.set()
+        go_on.set()
 
-    assert verdicts(await one) == ["applied"]
-    assert verdicts(await two) == ["superseded"]
-    await others.stop()
-    await elsewhere.close()
+        assert verdicts(await one) == ["applied"]
+        assert verdicts(await two) == ["superseded"]
+        assert len(statements) == STATEMENTS_OF_A_GROUP, "it saw the first edit at once, and not by trying again"
+        await others.stop()
 
 
 async def test_a_poisoned_push_fails_alone(world, database_url):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 
 from syncserver.commands import commit
 from syncserver.commands.errors import Unavailable
-from syncserver.store import db
+from syncserver.store import db, group
 from tests.integration.proxy import Proxy
 from tests.integration.world import ANA, Phone, World, job, seen, told
 
@@ -132,6 +133,28 @@ async def test_a_submission_without_numbers_is_settled_once(world, database_url,
     assert proxy.cuts == 1
     assert [each.verdict for each in map(told, answer.verdicts)] == ["applied", "applied"]
     assert await left_behind(world, world.office_rid) == (before[0] + 2, before[1] + 2, before[2])
+
+
+async def test_a_backend_that_is_ended_by_the_operator(world, monkeypatch):
+    """A group whose backend is terminated while it works is settled by the next attempt."""
+    await world.order(1, assignee_id=ANA)
+    phone = await world.phone(ANA)
+    read, ended = group.read, []
+
+    async def ending(connection, *rest):
+        found = await read(connection, *rest)
+        if not ended:
+            ended.append(connection.get_server_pid())
+            other = await asyncpg.connect(world.url)
+            await other.execute("SELECT pg_terminate_backend($1)", ended[0])
+            await other.close()
+        return found
+
+    monkeypatch.setattr(group, "read", ending)
+    answer = await world.submit(phone.push(phone.edit(job(1), set={"status": "on site"})))
+
+    assert ended
+    assert [each.verdict for each in map(told, answer.verdicts)] == ["applied"]
 
 
 async def test_marks_are_pruned(world):

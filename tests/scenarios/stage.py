@@ -136,8 +136,9 @@ class Stage:
             case "creates":
                 self.records[words[1]] = (words[0], str(uuid5(ROOT, words[1])))
                 self._edit(phone, words[1], device.Act(op="create", fields=self._values(words[2:])))
-            case "sets":
-                self._edit(phone, words[0], device.Act(fields=self._values(words[1:])))
+            case "sets" | "deletes":
+                op = verb.removesuffix("s")
+                self._edit(phone, words[0], device.Act(op=op, fields=self._values(words[1:])))
             case "does":
                 self._edit(phone, words[0], device.Act(do={words[1]: self._values(words[2:])}))
             case "pushes":

@@ -1,5 +1,9 @@
 -- The four statements of a group. Arguments are arrays, one element a row; results of the reads are
 -- arrays of rows, so that each is one statement whatever the group holds.
+--
+-- A table that grows is looked up by CROSS JOIN LATERAL (… OFFSET 0): for each key that is asked for,
+-- by index. Left to choose, the planner turns the join round while it believes the table to be small,
+-- and keeps that plan while it fills.
 
 -- name: lock
 -- The tenants' locks, and the list for row-level security. A statement of its own: a read in the
@@ -36,23 +40,30 @@ SELECT
       FROM unnest($1::integer[]) AS h (tenant_id)
       JOIN counters AS c ON c.tenant_id = h.tenant_id
     ) AS w (tenant_id, rid)
-    JOIN replicas AS r ON r.tenant_id = w.tenant_id AND r.rid = w.rid
+    CROSS JOIN LATERAL (
+      SELECT * FROM replicas AS i WHERE i.tenant_id = w.tenant_id AND i.rid = w.rid OFFSET 0
+    ) AS r
   ) AS replicas,
   ARRAY(
     SELECT ROW(l.tenant_id, l.rid, l.n, l.digest, l.verdict)
     FROM unnest($5::integer[], $6::integer[], $7::bigint[]) AS w (tenant_id, rid, n)
-    JOIN replicas AS r ON r.tenant_id = w.tenant_id AND r.rid = w.rid AND r.applied >= w.n
-    JOIN ledger AS l ON l.tenant_id = w.tenant_id AND l.rid = w.rid AND l.n = w.n
+    CROSS JOIN LATERAL (
+      SELECT * FROM ledger AS i WHERE i.tenant_id = w.tenant_id AND i.rid = w.rid AND i.n = w.n OFFSET 0
+    ) AS l
   ) AS ledger,
   ARRAY(
     SELECT ROW(a.tenant_id, a.key, a.request_hash, a.verdict)
     FROM unnest($8::integer[], $9::text[]) AS w (tenant_id, key)
-    JOIN remembered AS a ON a.tenant_id = w.tenant_id AND a.key = w.key
+    CROSS JOIN LATERAL (
+      SELECT * FROM remembered AS i WHERE i.tenant_id = w.tenant_id AND i.key = w.key OFFSET 0
+    ) AS a
   ) AS remembered,
   ARRAY(
     SELECT m.mark::text
     FROM unnest($10::integer[], $11::text[]) AS w (tenant_id, mark)
-    JOIN marks AS m ON m.tenant_id = w.tenant_id AND m.mark = w.mark::uuid
+    CROSS JOIN LATERAL (
+      SELECT i.mark FROM marks AS i WHERE i.tenant_id = w.tenant_id AND i.mark = w.mark::uuid OFFSET 0
+    ) AS m
   ) AS marks
 
 -- name: read_records
@@ -69,14 +80,23 @@ WITH RECURSIVE named AS MATERIALIZED (
   UNION
   SELECT e.tenant_id, e.taker_collection, e.taker_id
   FROM below AS b
-  JOIN edges AS e
-    ON e.tenant_id = b.tenant_id AND e.giver_collection = b.collection AND e.giver_id = b.record_id
+  CROSS JOIN LATERAL (
+    SELECT i.tenant_id, i.taker_collection, i.taker_id
+    FROM edges AS i
+    WHERE i.tenant_id = b.tenant_id AND i.giver_collection = b.collection AND i.giver_id = b.record_id
+    OFFSET 0
+  ) AS e
 ), above AS MATERIALIZED (
   SELECT e.tenant_id, e.giver_collection AS collection, e.giver_id AS record_id
   FROM named AS n
-  JOIN edges AS e
-    ON e.tenant_id = n.tenant_id AND e.taker_collection = n.collection AND e.taker_id = n.record_id
-  WHERE n.walk AND e.kind = 'parent'
+  CROSS JOIN LATERAL (
+    SELECT i.tenant_id, i.giver_collection, i.giver_id
+    FROM edges AS i
+    WHERE i.tenant_id = n.tenant_id AND i.taker_collection = n.collection AND i.taker_id = n.record_id
+      AND i.kind = 'parent'
+    OFFSET 0
+  ) AS e
+  WHERE n.walk
 ), known AS MATERIALIZED (
   SELECT n.tenant_id, n.collection, n.record_id FROM named AS n
   UNION
@@ -86,27 +106,43 @@ SELECT
   ARRAY(
     SELECT ROW(r.tenant_id, r.collection, r.record_id::text, r.rev, r.cells)
     FROM known AS k
-    JOIN records AS r
-      ON r.tenant_id = k.tenant_id AND r.collection = k.collection AND r.record_id = k.record_id
+    CROSS JOIN LATERAL (
+      SELECT *
+      FROM records AS i
+      WHERE i.tenant_id = k.tenant_id AND i.collection = k.collection AND i.record_id = k.record_id
+      OFFSET 0
+    ) AS r
   ) AS records,
   ARRAY(
     SELECT ROW(m.tenant_id, m.collection, m.record_id::text, m.key, m.from_seq, m.to_seq, m.refcount)
     FROM (SELECT * FROM known UNION SELECT * FROM above) AS k
-    JOIN memberships AS m
-      ON m.tenant_id = k.tenant_id AND m.collection = k.collection AND m.record_id = k.record_id
-    WHERE m.to_seq IS NULL
+    CROSS JOIN LATERAL (
+      SELECT *
+      FROM memberships AS i
+      WHERE i.tenant_id = k.tenant_id AND i.collection = k.collection AND i.record_id = k.record_id
+        AND i.to_seq IS NULL
+      OFFSET 0
+    ) AS m
     UNION ALL
     SELECT ROW(m.tenant_id, m.collection, m.record_id::text, m.key, m.from_seq, m.to_seq, m.refcount)
     FROM named AS n
-    JOIN memberships AS m
-      ON m.tenant_id = n.tenant_id AND m.collection = n.collection AND m.record_id = n.record_id
-    WHERE m.to_seq IS NOT NULL AND m.person = ANY ($5::text[])
+    CROSS JOIN LATERAL (
+      SELECT *
+      FROM memberships AS i
+      WHERE i.tenant_id = n.tenant_id AND i.collection = n.collection AND i.record_id = n.record_id
+        AND i.to_seq IS NOT NULL AND i.person = ANY ($5::text[])
+      OFFSET 0
+    ) AS m
   ) AS memberships,
   ARRAY(
     SELECT ROW(e.tenant_id, e.giver_collection, e.giver_id::text, e.field, e.taker_collection, e.taker_id::text, e.kind)
     FROM below AS b
-    JOIN edges AS e
-      ON e.tenant_id = b.tenant_id AND e.giver_collection = b.collection AND e.giver_id = b.record_id
+    CROSS JOIN LATERAL (
+      SELECT *
+      FROM edges AS i
+      WHERE i.tenant_id = b.tenant_id AND i.giver_collection = b.collection AND i.giver_id = b.record_id
+      OFFSET 0
+    ) AS e
   ) AS edges
 
 -- name: write
@@ -171,7 +207,7 @@ WITH counted AS (
   SET state = g.state, ended_rid = g.rid, ended_n = g.n, ended_at = now()
   FROM unnest($58::integer[], $59::text[], $60::text[], $61::integer[], $62::bigint[])
     AS g (tenant_id, conflict_id, state, rid, n)
-  WHERE c.tenant_id = g.tenant_id AND c.conflict_id = g.conflict_id
+  WHERE c.tenant_id = g.tenant_id AND c.conflict_id = g.conflict_id AND cardinality($58::integer[]) > 0
 ), held AS (
   INSERT INTO memberships (tenant_id, collection, record_id, key, from_seq, to_seq, refcount, person)
   SELECT g.tenant_id, g.collection, g.record_id::uuid, g.key, g.from_seq, g.to_seq, g.refcount, g.person
@@ -192,6 +228,7 @@ WITH counted AS (
     AS g (tenant_id, giver_collection, giver_id, field, taker_collection, taker_id)
   WHERE e.tenant_id = g.tenant_id AND e.giver_collection = g.giver_collection AND e.giver_id = g.giver_id::uuid
     AND e.field = g.field AND e.taker_collection = g.taker_collection AND e.taker_id = g.taker_id::uuid
+    AND cardinality($78::integer[]) > 0
 ), remembering AS (
   INSERT INTO remembered (tenant_id, key, request_hash, verdict)
   SELECT g.*
