@@ -144,6 +144,8 @@ def _fields(sheet: Sheet) -> tuple[dict[str, Field], dict[str, CellRule]]:
         table.refuse_others(FIELD_KEYS)
         fields[name] = _field(name, table)
         rules[name] = _rule(name, table, fields[name].kind)
+        if rules[name].merge == "append":
+            fields[name] = msgspec.structs.replace(fields[name], keeps_space=True)
     if not fields:
         sheet.note("fields", "is missing: a collection has at least one field")
     return fields, rules

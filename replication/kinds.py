@@ -94,6 +94,9 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     of: Literal["text", "person"] = "text"
     """What the members of a set are."""
 
+    keeps_space: bool = False
+    """Whether white space at the ends of a text counts: where others append, it parts their additions."""
+
     @property
     def size_max(self) -> int:
         """Characters of a text, members of a set, bytes of JSON."""
@@ -159,7 +162,7 @@ def difference(kind: Kind, was: Value, value: Value) -> Op | None:
 
 
 def _text(shape: Shape, value: Value) -> str:
-    text = _clean(value).strip()
+    text = _clean(value) if shape.keeps_space else _clean(value).strip()
     if len(text) > shape.size_max:
         raise BadValue(f"text is longer than {shape.size_max} characters")
     return text

@@ -75,10 +75,14 @@ class Malformed(msgspec.Struct, frozen=True):
     message: str
     payload: bytes
     tx: str | None = None
+    asked: bytes = b""
 
     def digest(self) -> bytes:
-        """Return the hash by which a re-sent one is known: over the bytes as they came."""
-        return hashlib.sha256(self.payload).digest()
+        """Return the hash by which a re-sent one is known: over the number and what it wants to write.
+
+        It must not depend on what a re-send may change or leave out, nor on what else is in the push.
+        """
+        return hashlib.sha256(self.asked or self.payload).digest()
 
 
 class Side(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,32 +16,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.oracle_cell import (
-    MISSING,
-    Asked,
-    Clash,
-    Dot,
-    Draft,
-    Key,
-    Known,
-    Line,
-    Told,
-    Turn,
-    Write,
-    absorb,
-    close,
-    contend,
-    dots,
-    install,
-    join,
-    keep,
-    may_repeat,
-    merge,
-    place,
-    saw,
-    shown_pair,
-    who,
-)
+from tests import oracle_cell
+from tests.oracle_cell import MISSING, Asked, Clash, Dot, Draft, Key, Known, Line, Told, Turn, Write
 from tests.oracle_values import Nonsense, Table, done, same, tidy, tidy_op
 
 ALIVE: Final = "$alive"
@@ -140,7 +116,7 @@ class Oracle:
         if asked.op != "create" and rec is None:
             return Answer(code="unknown_record")
         dead = rec is not None and not rec.value(ALIVE)
-        if dead and rec and asked.op in ("create", "set") and saw(asked, ALIVE, rec.lines[ALIVE]):
+        if dead and rec and asked.op in ("create", "set") and oracle_cell.saw(asked, ALIVE, rec.lines[ALIVE]):
             return Answer(code="record_deleted")
         if tx and bad:
             return Answer(code="invalid")
@@ -173,7 +149,7 @@ class Oracle:
         if not stands:
             return told
         rec.lines[ALIVE] = Line()
-        install(rec.lines[ALIVE], Write(asked.dot, True, (asked.authority,)), "")
+        oracle_cell.install(rec.lines[ALIVE], Write(asked.dot, True, (asked.authority,)), "")
         self.records[asked.key] = rec
         return told or {ALIVE: Told("applied", dot=asked.dot, value=True)}
 
@@ -195,9 +171,9 @@ class Oracle:
         assert line.current is not None, "a record that exists has been alive"
         if survives and rule == "against_edit:keep_edit":
             self.hub = (hub[0], hub[1] + 1)
-            clash = Clash(ALIVE, rule, dots(line.standing()), value=False)
-            absorb(line, Write(asked.dot, True, (asked.authority,), "merged"))
-            install(line, Write(self.hub, True, (asked.authority,)), "in the ledger")
+            clash = Clash(ALIVE, rule, oracle_cell.dots(line.standing()), value=False)
+            oracle_cell.absorb(line, Write(asked.dot, True, (asked.authority,), "merged"))
+            oracle_cell.install(line, Write(self.hub, True, (asked.authority,)), "in the ledger")
             return told | {ALIVE: Told("merged", dot=self.hub, value=True, clash=clash)}
         rec.lines, self.hub = before.lines, hub
         if not granted:
@@ -205,7 +181,7 @@ class Oracle:
         clash = Clash(ALIVE, rule, frozenset({asked.dot}), {**asked.set, **asked.do})
         for name in granted:
             rec.lines.setdefault(name, Line()).history.append(Write(asked.dot, None, (), "in the ledger"))
-            told[name] = Told("superseded", None, *shown_pair(rec.lines[name]), clash=clash)
+            told[name] = Told("superseded", None, *oracle_cell.shown_pair(rec.lines[name]), clash=clash)
         return told
 
     def _alive(self, rec: Rec, asked: Asked) -> Told:
@@ -214,23 +190,23 @@ class Oracle:
         if not self._relations(asked):
             return Told("refused", "out_of_scope")
         if asked.authority not in self.collections[asked.key[0]]["delete"]:
-            return Told("refused", "not_owner", *shown_pair(line))
+            return Told("refused", "not_owner", *oracle_cell.shown_pair(line))
         write = Write(asked.dot, wanted, (asked.authority,))
         if rec.value(ALIVE) is wanted:
-            join(line, write)
-            return Told("converged", None, *shown_pair(line))
+            oracle_cell.join(line, write)
+            return Told("converged", None, *oracle_cell.shown_pair(line))
         read = {ALIVE: line} if wanted else {n: each for n, each in rec.lines.items() if each.current}
-        if all(saw(asked, name, each) for name, each in read.items()):
-            install(line, write, "overwritten knowingly")
-            return Told("applied", None, *shown_pair(line))
+        if all(oracle_cell.saw(asked, name, each) for name, each in read.items()):
+            oracle_cell.install(line, write, "overwritten knowingly")
+            return Told("applied", None, *oracle_cell.shown_pair(line))
         rule = self.collections[asked.key[0]].get("against_edit", "keep_edit")
         if (rule == "keep_edit") is not wanted:
-            keep(line, write)
+            oracle_cell.keep(line, write)
             clash = Clash(ALIVE, f"against_edit:{rule}", frozenset({asked.dot}), wanted)
-            return Told("superseded", None, *shown_pair(line), clash=clash)
-        clash = Clash(ALIVE, f"against_edit:{rule}", dots(line.standing()), not wanted)
-        install(line, write, "in the ledger")
-        return Told("applied", None, *shown_pair(line), clash=clash)
+            return Told("superseded", None, *oracle_cell.shown_pair(line), clash=clash)
+        clash = Clash(ALIVE, f"against_edit:{rule}", oracle_cell.dots(line.standing()), not wanted)
+        oracle_cell.install(line, write, "in the ledger")
+        return Told("applied", None, *oracle_cell.shown_pair(line), clash=clash)
 
     def _cell(self, rec: Rec, name: str, asked: Asked, draft: Draft, hub: Dot) -> Told:
         """Scope, authority, equal, seen, merge, rank and tie: in this order, the first that decides."""
@@ -240,23 +216,25 @@ class Oracle:
             return Told("refused", "out_of_scope")
         authority = asked.authorities.get(name, asked.authority)
         if authority not in rule["write"]:
-            return Told("refused", "not_owner", *shown_pair(line))
+            return Told("refused", "not_owner", *oracle_cell.shown_pair(line))
         rec.lines[name] = line
         self.tally.update(f"as {each or authority}" for each in relations)
-        best = min((who(authority, each) for each in relations), key=lambda each: place(rule, each))
+        best = min(
+            (oracle_cell.who(authority, each) for each in relations), key=lambda each: oracle_cell.place(rule, each)
+        )
         write = Write(asked.dot, self._whole(asked, name, line, draft), (best,))
         turn = Turn(name, asked, draft, rule, line, write, hub)
-        known = saw(asked, name, line)
+        known = oracle_cell.saw(asked, name, line)
         self.tally["concurrent"] += not known
-        if line.current and (known or may_repeat(turn)) and same(write.value, line.current.value):
-            close(turn)
-            join(line, write)
-            return Told("converged", None, *shown_pair(line))
+        if line.current and (known or oracle_cell.may_repeat(turn)) and same(write.value, line.current.value):
+            oracle_cell.close(turn)
+            oracle_cell.join(line, write)
+            return Told("converged", None, *oracle_cell.shown_pair(line))
         if known:
-            close(turn)
-            install(line, write, "overwritten knowingly")
-            return Told("applied", None, *shown_pair(line))
-        return merge(turn) or contend(turn)
+            oracle_cell.close(turn)
+            oracle_cell.install(line, write, "overwritten knowingly")
+            return Told("applied", None, *oracle_cell.shown_pair(line))
+        return oracle_cell.merge(turn) or oracle_cell.contend(turn)
 
     # The catalogue, and who is who.
 
@@ -275,7 +253,7 @@ class Oracle:
         members = self._members(asked.key[0], name)
         if not members or set(draft.value) == set(members):
             return draft.value
-        if saw(asked, name, line):
+        if oracle_cell.saw(asked, name, line):
             return {**(current or {}), **draft.value}
         if draft.was is not MISSING and set(draft.was) == set(members):
             return {**draft.was, **draft.value}

@@ -33,10 +33,10 @@ class Step(NamedTuple):
     outcome: CellOutcome
 
 
-def writes(name: str, n: int, *, merging: bool | None = None) -> st.SearchStrategy[Write]:
-    """Return writes of one cell: of any class that may, with a value or an operation."""
+def writes(name: str, n: int, *, whole: bool = False) -> st.SearchStrategy[Write]:
+    """Return writes of one cell: of any class that may, with an operation, a value, or half of a group's."""
     rule = JOBS.cells[name]
-    asked = st.one_of(*_asked(rule, merging=merging))
+    asked = st.one_of(*_asked(rule, whole=whole))
     authority = st.sampled_from(sorted(rule.write))
     who = st.tuples(authority, st.sampled_from(RELATIONS), st.sampled_from(REPLICAS))
     return st.builds(_write, st.just(rule), st.just(n), who, asked, st.integers(0, BASE_MAX))
@@ -79,22 +79,27 @@ def operations(name: str) -> st.SearchStrategy[kinds.Op]:
     return _OPERATIONS[shape.kind].map(lambda op: kinds.canonical_op(shape, op))
 
 
-def _asked(rule: CellRule, *, merging: bool | None) -> list[st.SearchStrategy[dict[str, Any]]]:
-    """Return what may be asked of a cell. `merging` asks only for what can be merged, or only for what cannot."""
+def _asked(rule: CellRule, *, whole: bool) -> list[st.SearchStrategy[dict[str, Any]]]:
     if rule.is_group:
-        parts = st.dictionaries(st.sampled_from(rule.members), st.none(), min_size=1)
-        wholes = st.fixed_dictionaries({member: values(member) for member in rule.members})
-        half = st.builds(lambda names, whole: {name: whole[name] for name in names}, parts, wholes)
-        return [
-            st.fixed_dictionaries({"value": half}),
-            st.fixed_dictionaries({"value": half, "was": wholes}),
-            st.fixed_dictionaries({"value": wholes}),
-        ]
-    asked = [] if merging else [st.fixed_dictionaries({"value": values(rule.name) | st.none()})]
-    if rule.merge is not None and merging is not False:
+        return _asked_of_group(rule, whole=whole)
+    asked = [st.fixed_dictionaries({"value": values(rule.name) | st.none()})]
+    if rule.merge is not None:
         asked.append(st.fixed_dictionaries({"op": operations(rule.name)}))
         asked.append(st.fixed_dictionaries({"value": values(rule.name), "was": values(rule.name)}))
     return asked
+
+
+def _asked_of_group(rule: CellRule, *, whole: bool) -> list[st.SearchStrategy[dict[str, Any]]]:
+    wholes = st.fixed_dictionaries({member: values(member) for member in rule.members})
+    if whole:
+        return [st.fixed_dictionaries({"value": wholes})]
+    names = st.sets(st.sampled_from(rule.members), min_size=1)
+    parts = st.builds(lambda names, whole: {name: whole[name] for name in sorted(names)}, names, wholes)
+    return [
+        st.fixed_dictionaries({"value": parts}),
+        st.fixed_dictionaries({"value": parts, "was": wholes}),
+        st.fixed_dictionaries({"value": wholes}),
+    ]
 
 
 def _write(rule: CellRule, n: int, who: tuple[str, str, int], asked: dict[str, Any], base: int) -> Write:

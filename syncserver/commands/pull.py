@@ -2,10 +2,7 @@
 
 A replica reads as its person: rows for that person, and rows for everybody. Without a cursor it
 first gets a snapshot, everything in scope as it was at one fixed number, in as many pages as that
-takes; then the feed from that number on.
-
-The feed has a part for each class of priority and each of private and shared. A page takes the most
-urgent class first and within a class keeps the order of commits. It ends at the end of a commit.
+takes; then the feed from that number on. Where nothing is new it may wait for a while.
 """
 
 from __future__ import annotations
@@ -13,81 +10,28 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import structlog
 
-from replication import cursor, wire
-from replication.catalog import PRIORITIES
-from replication.cursor import PRIVATE, SHARED, Cursor, Snapshot
-from replication.record import ALIVE
+from replication.cursor import Cursor, Snapshot
 from replication.scope import EVERYBODY
-from syncserver.commands.errors import NoCatalogue, UnknownReplica
+from syncserver.commands import page
+from syncserver.commands.errors import UnknownReplica
 from syncserver.store import db, feed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
-    from replication.catalog import Catalog
-    from replication.record import Cell
+    from syncserver.commands.page import Asked, Page, Reader
     from syncserver.notify import Hints
     from syncserver.store.catalogs import Catalogs
-    from syncserver.store.db import Connection, Database
+    from syncserver.store.db import Database
 
-LIMIT: Final = 500
-LIMIT_MAX: Final = 1_000
-BYTES: Final = 1_000_000
-BYTES_MAX: Final = 8_000_000
 WAIT_MS_MAX: Final = 25_000
-ROW_BYTES: Final = 150
-"""What a change costs on the wire beside its fields, roughly."""
-
 FLUSH_SECONDS: Final = 2.0
 
 log = structlog.get_logger()
-
-
-class Reader(msgspec.Struct, frozen=True):
-    """On whose behalf is read: the replica, and the person it acts for."""
-
-    tenant_id: int
-    rid: int
-    person: str
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is wanted. Out of range is brought into range."""
-
-    limit: int | None = None
-    max_bytes: int | None = None
-    wait_ms: int = 0
-    versions: bool = False
-
-    @property
-    def rows(self) -> int:
-        """Return how many changes a page may have."""
-        return min(max(1, self.limit or LIMIT), LIMIT_MAX)
-
-    @property
-    def bytes(self) -> int:
-        """Return how large a page may be; one commit is always sent."""
-        return min(max(1, self.max_bytes or BYTES), BYTES_MAX)
-
-
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """What the replica is told, and the cursor to seal.
-
-    A class is complete when nothing of it was left to tell at the moment the page stands for.
-    """
-
-    commits: tuple[wire.Commit, ...]
-    cursor: Cursor
-    more: bool
-    complete: dict[str, bool]
-    applied: int
-    durable: int = 0
 
 
 class Pulls:
@@ -124,10 +68,10 @@ class Pulls:
         with self._hints.waiting(reader.tenant_id, (reader.person, EVERYBODY)) as hint:
             while True:
                 hint.clear()
-                page = await self._page(reader, at, asked, epoch)
+                found = await self._page(reader, at, asked, epoch)
                 left = ends - time.monotonic()
-                if page.commits or page.more or left <= 0:
-                    return page
+                if found.commits or found.more or left <= 0:
+                    return found
                 with suppress(TimeoutError):
                     await asyncio.wait_for(hint.wait(), left)
 
@@ -158,210 +102,9 @@ class Pulls:
                 at = Cursor(tenant=reader.tenant_id, rid=reader.rid, epoch=epoch, snapshot=Snapshot(head.seq))
             else:
                 self._note(reader, at)
-            if at.snapshot is not None:
-                page = await _Snapshot(connection, reader, asked, head, at.snapshot).page(at)
-            else:
-                page = await _feed_page(connection, reader, asked, head, at)
-            return await _with_versions(connection, reader, head.catalog, page) if asked.versions else page
+            return await page.after(connection, reader, asked, head, at)
 
     def _note(self, reader: Reader, at: Cursor) -> None:
         """Keep how far the replica has come: what it sends back, it has stored."""
         seq = 0 if at.snapshot is not None else min(at.parts.values(), default=0)
         self._positions[reader.tenant_id, reader.rid] = seq, int(self._clock() * 1_000)
-
-
-async def _feed_page(connection: Connection, reader: Reader, asked: Asked, head: feed.Head, at: Cursor) -> Page:
-    """Return the next commits. One that is larger than a page is sent whole all the same."""
-    parts = list(_parts(reader, at))
-    limit = asked.rows
-    while True:
-        rows = await feed.page(connection, reader.tenant_id, parts, limit + 1)
-        commits = [list(commit) for _, commit in groupby(rows, lambda row: (row.priority, row.commit_seq))]
-        if len(rows) <= limit:
-            break
-        if len(commits) > 1:
-            commits.pop()  # perhaps not all of it was read
-            break
-        limit *= 4
-    taken = list(_within(commits, asked.bytes))
-    told = sum(map(len, taken))
-    waiting = rows[told].priority if told < len(rows) else len(PRIORITIES)
-    positions = _positions(at, head.seq, waiting, taken[-1][-1] if taken else None)
-    return Page(
-        commits=tuple(_told(taken)),
-        cursor=msgspec.structs.replace(at, parts=positions, served=max(at.served, *positions.values())),
-        more=told < len(rows),
-        complete=_complete(waiting),
-        applied=head.applied,
-    )
-
-
-def _complete(classes: int) -> dict[str, bool]:
-    """Say which classes are complete: the most urgent ones, so many."""
-    return {name: place < classes for place, name in enumerate(PRIORITIES)}
-
-
-def _names() -> Iterator[tuple[str, int]]:
-    """Yield the name of each part, and its class."""
-    for priority, name in enumerate(PRIORITIES):
-        yield cursor.part(name, PRIVATE), priority
-        yield cursor.part(name, SHARED), priority
-
-
-def _parts(reader: Reader, at: Cursor) -> Iterator[feed.Part]:
-    for name, priority in _names():
-        who = EVERYBODY if name.endswith(SHARED) else reader.person
-        yield feed.Part(who, priority, at.parts.get(name, 0))
-
-
-def _size(state: bytes | None) -> int:
-    return ROW_BYTES + len(state or b"")
-
-
-def _within(commits: Iterable[list[feed.Row]], limit_bytes: int) -> Iterator[list[feed.Row]]:
-    """Yield the commits that fit, and the first in any case."""
-    size = 0
-    for place, commit in enumerate(commits):
-        size += sum(_size(row.state) for row in commit)
-        if place > 0 and size > limit_bytes:
-            return
-        yield commit
-
-
-def _positions(at: Cursor, newest: int, waiting: int, last: feed.Row | None) -> dict[str, int]:
-    """Return the position in each part after a page.
-
-    `waiting` is the most urgent class of which something is left, `last` the last row of the page.
-    """
-    stand = {}
-    for part, priority in _names():
-        stand[part] = newest if priority < waiting else at.parts.get(part, 0)
-        if last is not None and priority == waiting == last.priority:
-            stand[part] = last.commit_seq
-    return stand
-
-
-def _told(commits: Iterable[list[feed.Row]]) -> Iterator[wire.Commit]:
-    """Yield the commits as they are told: of each record only the last put, none that is overtaken.
-
-    A put that was lifted may come before the record's enter, which waits in a less urgent class. It
-    carries the whole record, so it travels as the enter.
-    """
-    listed = list(commits)
-    last = {row.key: row.seq for commit in listed for row in commit if row.state is not None and not row.overtaken}
-    for commit in listed:
-        rows = [
-            row for row in commit if not row.overtaken and (row.op != "put" or row.lifted or last[row.key] == row.seq)
-        ]
-        if rows:
-            tx = next((row.tx for row in commit if row.tx is not None), None)
-            yield wire.Commit(seq=commit[-1].commit_seq, changes=tuple(map(_change, rows)), tx=tx)
-
-
-def _change(row: feed.Row) -> wire.Change:
-    op = "enter" if row.op == "put" and row.lifted else row.op
-    state = msgspec.UNSET if row.state is None else msgspec.Raw(row.state)
-    return wire.Change(op=op, collection=row.key[0], id=row.key[1], rev=row.rev, fields=state)
-
-
-class _Snapshot:
-    """One page of everything in scope as it was at one number, in order of class, collection, id."""
-
-    def __init__(
-        self, connection: Connection, reader: Reader, asked: Asked, head: feed.Head, snapshot: Snapshot
-    ) -> None:
-        if head.catalog is None:
-            raise NoCatalogue(f"tenant {reader.tenant_id} has no catalogue")
-        self._connection = connection
-        self._reader = reader
-        self._asked = asked
-        self._head = head
-        self._catalog = head.catalog
-        self._seq = snapshot.seq
-        self._after = snapshot.after
-        self._held: list[feed.Held] = []
-        self._bytes = 0
-
-    async def page(self, at: Cursor) -> Page:
-        """Read until the page is full or nothing is left; then the feed follows from that number."""
-        order = sorted((PRIORITIES.index(each.priority), name) for name, each in self._catalog.collections.items())
-        names = [name for _, name in order]
-        waiting = len(PRIORITIES)
-        for priority, name in order[names.index(self._after[0]) if self._after[0] else 0 :]:
-            if not await self._read_to_end(name):
-                waiting = priority
-                break
-        finished = waiting == len(PRIORITIES)
-        changes = tuple(map(_entered, self._held))
-        return Page(
-            commits=(wire.Commit(seq=self._seq, changes=changes),) if changes else (),
-            cursor=msgspec.structs.replace(
-                at,
-                parts={part: self._seq for part, _ in _names()} if finished else {},
-                served=max(at.served, self._seq),
-                snapshot=None if finished else Snapshot(self._seq, self._after),
-            ),
-            more=not finished or self._head.seq > self._seq,
-            complete=_complete(waiting),
-            applied=self._head.applied,
-        )
-
-    async def _read_to_end(self, collection: str) -> bool:
-        """Read what is left of a collection; False if the page was full before its end."""
-        reader = EVERYBODY if self._catalog.collections[collection].is_for_all else self._reader.person
-        last = self._after[1] if self._after[0] == collection else ""
-        while (room := self._asked.rows - len(self._held)) > 0:
-            stretch = feed.Stretch(collection, last, self._seq, room)
-            found = await feed.snapshot(self._connection, self._reader.tenant_id, reader, stretch)
-            for each in found:
-                if self._held and self._bytes + _size(each.state) > self._asked.bytes:
-                    return False
-                self._take(each)
-            if len(found) < room:
-                return True
-            last = self._after[1]
-        return False
-
-    def _take(self, each: feed.Held) -> None:
-        self._after = each.key
-        if each.state is not None:
-            self._held.append(each)
-            self._bytes += _size(each.state)
-
-
-def _entered(held: feed.Held) -> wire.Change:
-    assert held.state is not None, "a record that is gone is not taken"
-    fields = msgspec.Raw(held.state)
-    return wire.Change(op="enter", collection=held.key[0], id=held.key[1], rev=held.rev, fields=fields)
-
-
-async def _with_versions(connection: Connection, reader: Reader, catalog: Catalog | None, page: Page) -> Page:
-    """Add to each record who wrote its cells.
-
-    The cells are those of now. One that was installed after the rev that is told is left out; of
-    the others the winner is the one whose value is told.
-    """
-    carrying = [change for commit in page.commits for change in commit.changes if change.fields is not msgspec.UNSET]
-    known = await feed.cells(connection, reader.tenant_id, {(each.collection, each.id) for each in carrying})
-
-    def versions(change: wire.Change) -> dict[str, wire.CellVersion]:
-        rules = catalog.collections[change.collection].cells if catalog else {}
-        return {
-            name: _version(cell)
-            for name, cell in known[change.collection, change.id].items()
-            if cell.seq <= change.rev and (name in rules or name == ALIVE)
-        }
-
-    def dressed(commit: wire.Commit) -> wire.Commit:
-        changes = (
-            msgspec.structs.replace(each, versions=versions(each)) if each.fields is not msgspec.UNSET else each
-            for each in commit.changes
-        )
-        return msgspec.structs.replace(commit, changes=tuple(changes))
-
-    return msgspec.structs.replace(page, commits=tuple(map(dressed, page.commits)))
-
-
-def _version(cell: Cell) -> wire.CellVersion:
-    waiting = tuple(wire.SiblingVersion(each.stamp.dot, each.value) for each in cell.siblings)
-    return wire.CellVersion(dot=cell.stamp.dot, seq=cell.seq, vv=cell.vv, siblings=waiting)

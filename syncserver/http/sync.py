@@ -9,7 +9,7 @@ from litestar import Request, Response, Router, get, post
 
 from replication import wire
 from syncserver.commands.access import LABEL_CHARACTERS_MAX, Writer
-from syncserver.commands.pull import Asked, Reader
+from syncserver.commands.page import Asked, Reader
 from syncserver.http import body, parts
 from syncserver.http.operation import Operation, opt
 from syncserver.http.parts import Asking, Parts

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from itertools import pairwise
 
-from syncserver.commands import pull
+from syncserver.commands.page import LIMIT
 from syncserver.store import devices
 from tests.integration.world import ANA, World, job
 
@@ -49,7 +49,7 @@ async def test_twelve_writers_that_hold_their_transactions(world):
     await world.pull(await world.phone(ANA))
     writers, expected = await start_writers(world)
     done = asyncio.Event()
-    reading = [asyncio.create_task(read_on(world, done, limit)) for limit in (1, 7, pull.LIMIT)]
+    reading = [asyncio.create_task(read_on(world, done, limit)) for limit in (1, 7, LIMIT)]
 
     codes = await asyncio.gather(*(writer.wait() for writer in writers))
     done.set()

@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from syncserver.commands import pull
 from syncserver.commands.errors import NoCatalogue, UnknownReplica
+from syncserver.commands.page import Asked, Page, Reader
 from syncserver.store import devices, group
 from tests.integration.world import ANA, BEN, CUSTOMER, EPOCH, changes, job, seen
 
@@ -24,7 +24,7 @@ class Shelf:
         self.records: dict[tuple[str, str], tuple[int, Any]] = {}
         self.told: list[tuple[str, str, str]] = []
 
-    def take(self, *pages: pull.Page) -> None:
+    def take(self, *pages: Page) -> None:
         """Apply pages."""
         self.told += changes(*pages)
         for change in (each for page in pages for commit in page.commits for each in commit.changes):
@@ -346,6 +346,6 @@ async def test_who_cannot_pull(world):
     bare = (await devices.create_tenant(world.database, "Nobody yet")).tenant_id
 
     with pytest.raises(UnknownReplica):
-        await world.pulls.pull(pull.Reader(world.tenant, 999, ANA), None, pull.Asked(), epoch=EPOCH)
+        await world.pulls.pull(Reader(world.tenant, 999, ANA), None, Asked(), epoch=EPOCH)
     with pytest.raises(NoCatalogue):
-        await world.pulls.pull(pull.Reader(bare, 1, ANA), None, pull.Asked(), epoch=EPOCH)
+        await world.pulls.pull(Reader(bare, 1, ANA), None, Asked(), epoch=EPOCH)

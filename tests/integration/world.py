@@ -13,6 +13,7 @@ from replication.verdict import MutationVerdict
 from syncserver import notify
 from syncserver.catalogs import source
 from syncserver.commands import catalog, commit, pull
+from syncserver.commands.page import Asked, Page, Reader
 from syncserver.store import devices, people
 from syncserver.store.catalogs import Catalogs
 from syncserver.store.people import Person
@@ -115,14 +116,14 @@ class World:
         await self.submit(self.office(seen("work_orders", job(number), op="create", set={"title": "Boiler", **fields})))
         return job(number)
 
-    async def pull(self, phone: Phone, **asked: Any) -> pull.Page:
+    async def pull(self, phone: Phone, **asked: Any) -> Page:
         """Let a phone take one page."""
-        reader = pull.Reader(self.tenant, phone.rid, phone.person)
-        page = await self.pulls.pull(reader, phone.at, pull.Asked(**asked), epoch=EPOCH)
+        reader = Reader(self.tenant, phone.rid, phone.person)
+        page = await self.pulls.pull(reader, phone.at, Asked(**asked), epoch=EPOCH)
         phone.at = page.cursor
         return page
 
-    async def pull_all(self, phone: Phone, **asked: Any) -> list[pull.Page]:
+    async def pull_all(self, phone: Phone, **asked: Any) -> list[Page]:
         """Let a phone take pages until nothing is left."""
         pages = [await self.pull(phone, **asked)]
         while pages[-1].more:
@@ -140,6 +141,6 @@ def told(verdict: MutationVerdict | msgspec.Raw) -> MutationVerdict:
     return msgspec.json.decode(msgspec.json.encode(verdict), type=MutationVerdict)
 
 
-def changes(*pages: pull.Page) -> list[tuple[str, str, str]]:
+def changes(*pages: Page) -> list[tuple[str, str, str]]:
     """Return (op, collection, id) of all that these pages tell, in order."""
     return [(each.op, each.collection, each.id) for page in pages for told in page.commits for each in told.changes]

@@ -6,7 +6,7 @@ that synchronises records, or is the simplest wrong way to write the rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -225,3 +225,19 @@ def _by_number(write: Write, cell: Cell) -> bool:
     if write.context:
         return any(covers(write.context, stamp.dot) for stamp in cell.stamps())
     return write.base >= cell.seq
+
+
+def test_a_difference_is_told_in_few_events(monkeypatch) -> None:
+    """What is shown of a failing history is only what the failure needs, and it still fails."""
+    a_loser_moves_the_number(monkeypatch)
+
+    def differs(events: Sequence[histories.Event]) -> bool:
+        return histories.play(events)[1] is not None
+
+    failing = next(events for seed in range(SEEDS_MAX) if differs(events := histories.generate(seed, EVENTS)))
+    shortest = histories.shrink(failing, differs)
+    _, fault, story = histories.play(shortest)
+
+    assert fault is not None
+    assert len(shortest) < 15
+    assert len(story) > len(shortest)
