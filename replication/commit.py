@@ -58,9 +58,30 @@ class Commit:
         self.feed: list[rows.FeedRow] = []
 
     def judge(self, run: list[Mutation | Malformed]) -> list[MutationVerdict]:
-        """Judge the run: if the structure of one mutation is bad, none of a tx is carried out."""
+        """Judge the run: if one mutation of a tx cannot be meant, none of the tx is carried out.
+
+        That a merged value outgrows its field shows only when it is made; then all is taken back.
+        """
         prepared = [self._prepare(mutation) for mutation in run]
         troubles = self._troubles(prepared)
+        before = _Checkpoint(self.state, self.replica) if _may_outgrow(prepared) else None
+        verdicts = self._carry_out(run, prepared, troubles)
+        outgrown = next(((i, said) for i, told in enumerate(verdicts) if (said := _invalid(told))), None)
+        if before is not None and outgrown is not None:
+            before.restore(self.state, self.replica)
+            self.changes, self.feed = [], []
+            troubles[outgrown[0]] = Trouble("invalid", outgrown[1])
+            verdicts = self._carry_out(run, prepared, troubles)
+        self._commit()
+        return verdicts
+
+    def _carry_out(
+        self,
+        run: list[Mutation | Malformed],
+        prepared: list[validity.Prepared | Trouble],
+        troubles: list[Trouble | None],
+    ) -> list[MutationVerdict]:
+        """Settle each mutation of the run, or refuse all of them if one is in trouble."""
         culprit = next((i for i, trouble in enumerate(troubles) if trouble is not None), None)
         verdicts = []
         for place, mutation in enumerate(run):
@@ -72,7 +93,6 @@ class Commit:
                 verdicts.append(self._keep(mutation, refused(self.state, mutation, refusal)))
             else:
                 verdicts.append(self._keep(mutation, self._settle(ready)))
-        self._commit()
         return verdicts
 
     def _prepare(self, mutation: Mutation | Malformed) -> validity.Prepared | Trouble:
@@ -294,15 +314,51 @@ class Commit:
         return verdict
 
     def _commit(self) -> None:
-        """Give the run's rows the seq of its end and the class of its most urgent record."""
+        """Give the run's rows the seq of its end and the class of the most urgent record it tells of."""
         if not self.changes:
             return
         end = self.state.seq
-        urgent = min((row.priority for row in self.changes), key=PRIORITIES.index)
+        classes = {row.priority for row in self.changes} | {row.priority for row in self.feed}
+        urgent = min(classes, key=PRIORITIES.index)
         stamp = msgspec.structs.replace
         effects = self.state.effects
         effects.changes += [stamp(row, commit_seq=end, priority=urgent) for row in self.changes]
         effects.feed += [stamp(row, commit_seq=end, priority=urgent) for row in self.feed]
+
+
+class _Checkpoint:
+    """What a tx may have to be taken back to: all of the state that judging it moves."""
+
+    def __init__(self, state: State, replica: Replica) -> None:
+        self.seq, self.hub = state.seq, state.replicas[state.hub_rid].applied
+        self.applied, self.served = replica.applied, replica.served
+        self.records, self.changed = dict(state.records), dict(state.effects.records)
+        self.memberships = state.memberships.copy()
+        effects = state.effects
+        self.lengths = len(effects.ledger), len(effects.conflicts), len(effects.updates)
+
+    def restore(self, state: State, replica: Replica) -> None:
+        """Bring the state back; what the ledger says of the run is written over by its second judging."""
+        state.seq, state.replicas[state.hub_rid].applied = self.seq, self.hub
+        replica.applied, replica.served = self.applied, self.served
+        state.records, state.effects.records = self.records, self.changed
+        state.memberships = self.memberships
+        ledger, conflicts, updates = self.lengths
+        del state.effects.ledger[ledger:], state.effects.conflicts[conflicts:], state.effects.updates[updates:]
+
+
+def _may_outgrow(prepared: list[validity.Prepared | Trouble]) -> bool:
+    """Whether a tx has a cell whose value is made by a merge or an operation."""
+    return any(
+        ready.mutation.tx is not None and any(ready.collection.cells[cell].merge for cell in ready.drafts)
+        for ready in prepared
+        if not isinstance(ready, Trouble)
+    )
+
+
+def _invalid(told: MutationVerdict) -> str | None:
+    """Return why a cell of the mutation could not be meant, if one could not."""
+    return next((cell.message for cell in told.cells.values() if cell.code == "invalid"), None)
 
 
 def _tx_refused(culprit: int) -> Trouble:

@@ -89,6 +89,9 @@ def _edit(record: Record, prepared: Prepared, actor: Actor, place: merge.Place) 
     if not record.exists and _may_create(told, prepared, actor):
         cells[ALIVE] = _alive_cell(actor, place.seq, None)
         told = told or {ALIVE: _told_alive("applied", cells[ALIVE])}
+    elif not record.exists and not told:
+        nothing = f"{actor.authority} may write no cell of {record.collection}, so it may make no record"
+        told = {ALIVE: CellVerdict(verdict="refused", code="not_owner", message=nothing)}
     if all(cells.get(name) is cell for name, cell in record.cells.items()) and len(cells) == len(record.cells):
         return Outcome(record=record, cells=told, conflicts=tuple(conflicts))
     moved = any(cell.verdict in verdict.MOVES for cell in told.values())
@@ -100,7 +103,8 @@ def _may_create(told: dict[str, CellVerdict], prepared: Prepared, actor: Actor) 
     """A create counts if one cell was installed, or if it names none and the class may write one."""
     if told:
         return any(cell.verdict == "applied" for cell in told.values())
-    return any(actor.authority in rule.write for rule in prepared.collection.cells.values())
+    cells = prepared.collection.cells
+    return any(actor.authority_for(name) in rule.write for name, rule in cells.items())
 
 
 def _judge(
@@ -130,7 +134,7 @@ def _judge(
         sent=draft.sent,
         op=draft.op,
         was=draft.was,
-        context=mutation.context.get(name, {}),
+        context=mutation.context.get(name),
         closes=tuple(mutation.closes.get(name, ())),
     )
     return merge.judge(cell, write, place)
@@ -158,7 +162,8 @@ def _edit_deleted(record: Record, prepared: Prepared, actor: Actor, place: merge
     dead = record.cells[ALIVE]
     alive = _alive_cell(actor, place.seq, dead, dot=place.hub_dot)
     kept = brings and rule == "keep_edit"
-    conflict = _alive_conflict(dead, alive, f"against_edit:{rule}", actor, place, lost=None if kept else prepared)
+    there = _alive_side(dead)
+    conflict = _alive_conflict(there, alive, f"against_edit:{rule}", actor, place, lost=None if kept else prepared)
     if not kept:
         cells = {n: _lost(c, record.cells.get(n), conflict) for n, c in judged.cells.items()}
         return Outcome(record=record, cells=cells, conflicts=(conflict,))
@@ -210,11 +215,10 @@ def _settle_alive(record: Record, prepared: Prepared, actor: Actor, place: merge
 
 def _converge_alive(record: Record, incumbent: Cell, actor: Actor) -> Outcome:
     stamp = _stamp(actor)
-    after = msgspec.structs.replace(
-        incumbent,
-        vv=with_dot(incumbent.vv, stamp.dot),
-        twins=(*incumbent.twins, stamp),
-    )
+    twins = incumbent.twins
+    if not any(merge.same_writer(known, stamp) for known in incumbent.stamps()):
+        twins = (*twins, stamp)
+    after = msgspec.structs.replace(incumbent, vv=with_dot(incumbent.vv, stamp.dot), twins=twins)
     cells = {**record.cells, ALIVE: after}
     return Outcome(
         record=msgspec.structs.replace(record, cells=cells),
@@ -241,7 +245,8 @@ def _change_alive(
     if unseen:
         rule = f"against_edit:{prepared.collection.against_edit}"
         lost = prepared if keeps is not value else None
-        conflict = _alive_conflict(incumbent, after, rule, actor, place, lost=lost)
+        there = _alive_side(incumbent) if value else _unseen_side({name: read[name] for name in unseen})
+        conflict = _alive_conflict(there, after, rule, actor, place, lost=lost)
         if lost is not None:
             told = _told_alive("superseded", incumbent, conflict)
             return Outcome(record=record, cells={ALIVE: told}, conflicts=(conflict,))
@@ -263,7 +268,7 @@ def saw(name: str, cell: Cell, prepared: Prepared, actor: Actor) -> bool:
         stamp=_stamp(actor),
         sequential=actor.sequential,
         base=min(mutation.base_of(name), actor.served),
-        context=mutation.context.get(name, {}),
+        context=mutation.context.get(name),
     )
     return merge.seen(write, cell)
 
@@ -301,7 +306,7 @@ def _told_alive(name: str, cell: Cell, conflict: Conflict | None = None) -> Cell
 
 
 def _alive_conflict(
-    before: Cell,
+    there: verdict.Side,
     after: Cell,
     rule: str,
     actor: Actor,
@@ -310,7 +315,7 @@ def _alive_conflict(
     lost: Prepared | None,
 ) -> Conflict:
     """Return the entry of a delete against an edit; what lost is kept as it was sent."""
-    there, came = _alive_side(before), _alive_side(after)
+    came = _alive_side(after)
     winner, loser = (came, there) if lost is None else (there, came)
     if lost is not None:
         sent: dict[str, Any] = {**lost.mutation.set, **lost.mutation.do}
@@ -326,6 +331,13 @@ def _alive_conflict(
         loser,
         place.catalogue_version,
     )
+
+
+def _unseen_side(unseen: dict[str, Cell]) -> verdict.Side:
+    """Return what a delete had not seen, in the name of whoever wrote last of it."""
+    newest = max(unseen.values(), key=lambda cell: cell.seq)
+    edited = {name: cell.value for name, cell in unseen.items() if name != ALIVE}
+    return msgspec.structs.replace(_alive_side(newest), value=edited or newest.value)
 
 
 def _alive_side(cell: Cell) -> verdict.Side:

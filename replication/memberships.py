@@ -74,6 +74,15 @@ class Memberships:
         self.edges: dict[Key, dict[tuple[str, Key], Edge]] = {}
         self.dirty = Dirty()
 
+    def copy(self) -> Memberships:
+        """Return the same keys and edges, apart from these."""
+        twin = Memberships()
+        twin.open = {record: dict(keys) for record, keys in self.open.items()}
+        twin.closed = {record: list(intervals) for record, intervals in self.closed.items()}
+        twin.edges = {giver: dict(edges) for giver, edges in self.edges.items()}
+        twin.dirty.intervals, twin.dirty.edges = dict(self.dirty.intervals), dict(self.dirty.edges)
+        return twin
+
     def load(self, record: Key, interval: Interval) -> None:
         """Take in an interval as the store has it."""
         if interval.to_seq is None:

@@ -42,7 +42,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     sent: Any = MISSING
     op: kinds.Op | None = None
     was: Any = MISSING
-    context: Vector = {}
+    context: Vector | None = None
     closes: tuple[Dot, ...] = ()
 
 
@@ -80,7 +80,7 @@ def seen(write: Write, incumbent: Cell) -> bool:
     """
     if write.sequential and any(s.dot.rid == write.stamp.dot.rid for s in incumbent.stamps()):
         return True
-    if write.context:
+    if write.context is not None:
         return any(covers(write.context, stamp.dot) for stamp in incumbent.stamps())
     return write.base >= incumbent.seq
 
@@ -149,13 +149,13 @@ def _converge(cell: Cell, write: Write) -> CellOutcome:
     """Equal value: the writer joins the winner as a twin, so that each has seen the other."""
     siblings, closed = _close(cell, write)
     twins = cell.twins
-    if not any(_same_writer(stamp, write.stamp) for stamp in cell.stamps()):
+    if not any(same_writer(stamp, write.stamp) for stamp in cell.stamps()):
         twins = (*twins, write.stamp)
     after = Cell(cell.value, cell.stamp, cell.seq, _absorb(cell, write), twins, siblings)
     return CellOutcome(after, _told("converged", after, write.sent), closed=closed)
 
 
-def _same_writer(known: Stamp, new: Stamp) -> bool:
+def same_writer(known: Stamp, new: Stamp) -> bool:
     """Whether the new stamp would add nothing, neither to `seen` nor to the rank."""
     same = (known.authority, known.relation, known.person) == (
         new.authority,

@@ -98,7 +98,7 @@ def fields(record: Record, collection: Collection) -> dict[str, Any]:
         if rule is None:
             continue
         if rule.is_group:
-            shown.update(cell.value)
+            shown.update(cell.value if isinstance(cell.value, dict) else {})
         else:
             shown[name] = cell.value
     return shown

@@ -143,13 +143,19 @@ def _members(
 
 
 def _was(cell: str, was: dict[str, Any], collection: Collection) -> Any:
-    """Return the canonical `was` of a cell, UNSET where the mutation gives none."""
+    """Return the canonical `was` of a cell, UNSET where the mutation gives none that fits today.
+
+    An old value that the catalogue no longer allows must not keep its writer from replacing it.
+    """
     rule = collection.cells[cell]
-    if not rule.is_group:
-        if cell not in was:
-            return msgspec.UNSET
-        return kinds.canonical(collection.fields[cell], was[cell])
-    flat = was[cell] if isinstance(was.get(cell), dict) else was
-    return {
-        member: kinds.canonical(collection.fields[member], flat[member]) for member in rule.members if member in flat
-    } or msgspec.UNSET
+    flat = was[cell] if rule.is_group and isinstance(was.get(cell), dict) else was
+    fitting: dict[str, Any] = {}
+    for member in rule.members if rule.is_group else (cell,):
+        if member in flat:
+            try:
+                fitting[member] = kinds.canonical(collection.fields[member], flat[member])
+            except kinds.BadValue:
+                continue
+    if rule.is_group:
+        return fitting or msgspec.UNSET
+    return fitting.get(cell, msgspec.UNSET)

@@ -9,6 +9,7 @@ mutation that has nothing but its number becomes `Malformed` and is answered by 
 from __future__ import annotations
 
 import json
+import re
 from itertools import groupby
 from typing import Any, Final
 
@@ -28,7 +29,27 @@ NAME_CHARACTERS_MAX: Final = 200
 VALUE_DEPTH_MAX: Final = 64
 """Deeper than any field allows; it keeps a value from exhausting the stack where it is encoded."""
 
+_BODY_DEPTH_MAX: Final = VALUE_DEPTH_MAX + 8
+"""Depth of a value plus that of what a push wraps around it."""
+
 _DIGITS_MAX: Final = 400
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_NO_VALUE: Final = b"NaN"
+"""Stands for a part that was cut out: no field takes it, so that its mutation is refused."""
+
+_ASKED: Final[dict[str, Any]] = {
+    "n": None,
+    "tx": None,
+    "op": None,
+    "collection": None,
+    "id": None,
+    "set": {},
+    "do": {},
+    "was": {},
+    "closes": {},
+    "at": None,
+}
+"""What a mutation is known by, as in `mutation.digest`, and what a missing part stands for."""
 
 
 class BadRequest(ValueError):
@@ -205,8 +226,10 @@ def decode_push(body: bytes, limits: Limits) -> PushRequest:
     try:
         typed = _TYPED.decode(body)
         mutations = tuple(_checked(mutation, limits) for mutation in typed.mutations)
-    except (ValueError, RecursionError):
+    except ValueError:
         return _decode_loosely(body, limits)
+    except RecursionError:
+        return _decode_loosely(_shallow(body), limits)
     return _request(typed, mutations, limits)
 
 
@@ -249,6 +272,22 @@ def _request(head: PushHead, mutations: tuple[Mutation | Malformed, ...], limits
         clock=head.clock,
         mutations=_without_long_tx(mutations, limits.tx),
     )
+
+
+def _shallow(body: bytes) -> bytes:
+    """Cut out what is nested too deeply to be read, so that it spoils its own mutation alone."""
+    kept: list[bytes] = []
+    depth, begin = 0, 0
+    for token in _TOKENS.finditer(body):
+        if token[0] in (b"[", b"{"):
+            depth += 1
+            if depth == _BODY_DEPTH_MAX + 1:
+                kept += [body[begin : token.start()], _NO_VALUE]
+        elif token[0] in (b"]", b"}"):
+            if depth == _BODY_DEPTH_MAX + 1:
+                begin = token.end()
+            depth -= 1
+    return b"".join([*kept, body[begin:]]) if depth <= _BODY_DEPTH_MAX else body
 
 
 def _decode_loosely(body: bytes, limits: Limits) -> PushRequest:
@@ -298,7 +337,19 @@ def _malformed(n: int, parts: dict[str, Any], found: str) -> Malformed:
     collection, record_id, tx = (_name(parts.get(key)) for key in ("collection", "id", "tx"))
     payload = _payload(parts)
     message = found.encode(errors="replace").decode()
-    return Malformed(n, collection or "", record_id or "", message, payload, tx)
+    return Malformed(n, collection or "", record_id or "", message, payload, tx, _asked(parts))
+
+
+def _asked(parts: dict[str, Any]) -> bytes:
+    """Return what the mutation is known by when it is sent again, whole or with other neighbours.
+
+    For one that is well-typed this is what `mutation.digest` hashes.
+    """
+    asked = [parts.get(name, missing) for name, missing in _ASKED.items()]
+    try:
+        return _CANONICAL.encode(asked)
+    except (ValueError, TypeError, RecursionError):
+        return _payload(dict(zip(_ASKED, asked, strict=True)))
 
 
 def _payload(parts: dict[str, Any]) -> bytes:

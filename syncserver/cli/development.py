@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import cyclopts
+from cyclopts import validators
 
-from replication.catalog_file import BadCatalog
+from syncserver.cli import catalog as catalogs
 from syncserver.commands.errors import ScopeChanged
 from syncserver.dev import folder, start
 from syncserver.dev.errors import DevError
@@ -16,6 +17,7 @@ from syncserver.services.errors import ServiceError
 
 DONE, FAILED = 0, 1
 PORT: Final = 8_080
+Port = Annotated[int, cyclopts.Parameter(validator=validators.Number(gte=0, lte=65_535))]
 
 app = cyclopts.App(name="dev", help="Start everything on this machine, to try out and to write against.")
 
@@ -23,7 +25,7 @@ app = cyclopts.App(name="dev", help="Start everything on this machine, to try ou
 @app.default
 def run(
     *,
-    port: int = PORT,
+    port: Port = PORT,
     data: Path | None = None,
     fresh: bool = False,
     seed: bool = True,
@@ -47,17 +49,20 @@ def run(
     ready_file
         Written when the server is ready: address, process ids, tenants and tokens, as JSON. Removed at the end.
     """
+    read = catalogs.read(catalog)
+    if read is None:
+        return FAILED
     options = start.Options(
         port=port,
         data=(data or folder.default()).absolute(),
         fresh=fresh,
         seed=seed,
-        catalog=catalog,
+        catalog=read.text,
         ready_file=ready_file.absolute() if ready_file else None,
     )
     try:
         start.run(options)
-    except (DevError, ServiceError, BadCatalog, ScopeChanged, OSError) as error:
+    except (DevError, ServiceError, ScopeChanged, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
     return DONE

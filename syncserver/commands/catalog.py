@@ -54,6 +54,9 @@ def _keep_scope(held: Catalog, wanted: Catalog) -> None:
         after = wanted.collections.get(name)
         if after is None:
             raise ScopeChanged(f"collections.{name}: a collection cannot be taken away; leave it and stop using it")
+        for cell, rule in before.cells.items():
+            if cell in after.cells and after.cells[cell].is_group != rule.is_group:
+                raise ScopeChanged(f"collections.{name}: {cell} cannot turn from a field into a group, or back")
         kept = (before.scope, before.assignee_field, before.crew_field, held.parents(name))
         if kept != (after.scope, after.assignee_field, after.crew_field, wanted.parents(name)):
             raise ScopeChanged(f"collections.{name}.scope: who holds its records cannot be changed afterwards")

@@ -162,7 +162,9 @@ def _told(commits: Iterable[list[feed.Row]]) -> Iterator[wire.Commit]:
     carries the whole record, so it travels as the enter.
     """
     listed = list(commits)
-    last = {row.key: row.seq for commit in listed for row in commit if row.state is not None and not row.overtaken}
+    last: dict[tuple[str, str], int] = {}
+    for row in (row for commit in listed for row in commit if row.state is not None and not row.overtaken):
+        last[row.key] = max(row.seq, last.get(row.key, 0))
     for commit in listed:
         rows = [
             row for row in commit if not row.overtaken and (row.op != "put" or row.lifted or last[row.key] == row.seq)

@@ -87,9 +87,9 @@ class Pushes:
 
     async def _served(self, writer: Writer, text: str | None) -> int:
         at = self.position(writer, text)
-        if at is not None:
-            return at.served
         handed = self._handed.get((writer.tenant_id, writer.rid))
+        if at is not None:
+            return max(at.served, handed or 0)
         return (await self._standing(writer)).position if handed is None else handed
 
     async def _epoch_changed(self, writer: Writer) -> EpochChanged:

@@ -25,3 +25,9 @@ class AlreadyRuns(DevError):
     """Another development start works in the state folder."""
 
     code = "dev_already_runs"
+
+
+class PortTaken(DevError):
+    """The server cannot listen where it was told to."""
+
+    code = "port_taken"

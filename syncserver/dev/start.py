@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from contextlib import ExitStack
@@ -19,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from syncserver import settings
-from syncserver.catalogs import source
 from syncserver.dev import folder, server, tenants
-from syncserver.services import postgres, valkey
+from syncserver.dev.databases import Databases
+from syncserver.dev.errors import ServerDied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,13 +35,13 @@ VERSION: Final = "0.1.0"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for on the command line."""
+    """What was asked for on the command line. `catalog` is the text of one."""
 
     port: int
     data: Path
     fresh: bool
     seed: bool
-    catalog: Path | None
+    catalog: str
     ready_file: Path | None
 
 
@@ -72,46 +71,45 @@ def _listen() -> None:
 
 def _run(options: Options, stack: ExitStack) -> None:
     began = time.monotonic()
+    port = server.free_port(options.port)
     stack.enter_context(folder.claimed(options.data, fresh=options.fresh))
     if options.ready_file is not None:
         stack.callback(options.ready_file.unlink, missing_ok=True)
         options.ready_file.unlink(missing_ok=True)
-    database = postgres.start(options.data, url=os.environ.get("FIELDSYNC_DATABASE_URL"))
-    stack.enter_context(database)
-    cache = valkey.start(options.data, url=os.environ.get("FIELDSYNC_REDIS_URL"))
-    if cache is not None:
-        stack.enter_context(cache)
-    _say(f"PostgreSQL {database.version} and {_named(cache)} are up")
+    running = stack.enter_context(Databases(options.data))
+    _say(f"PostgreSQL {running.postgres.version} and {_named(running.valkey)} are up")
     handed = asyncio.run(
         tenants.prepare(
-            database.url,
+            running.postgres.url,
             options.data / folder.TOKENS,
-            source.text(options.catalog),
+            options.catalog,
             work=options.seed,
             progress=_progress,
         )
     )
-    port = options.port or _free_port()
-    facts: dict[str, Any] = {
-        "url": f"http://127.0.0.1:{port}",
-        "version": VERSION,
-        "server_pid": None,
-        "worker_pid": None,
-        "database_url": database.url,
-        "redis_url": cache.url if cache else None,
-        "tenants": handed,
-    }
-    _serve(options, facts, _environment(options, facts, port), began)
+    _serve(options, port, running, handed, began)
 
 
 def _named(cache: RunningValkey | None) -> str:
     return f"Valkey {cache.version}" if cache else "no Valkey (wake-ups stay inside one process)"
 
 
+def _facts(port: int, databases: Databases, handed: tenants.Handed) -> dict[str, Any]:
+    return {
+        "url": f"http://{server.HOST}:{port}",
+        "version": VERSION,
+        "server_pid": None,
+        "worker_pid": None,
+        "database_url": databases.postgres.url,
+        "redis_url": databases.valkey.url if databases.valkey else None,
+        "tenants": handed,
+    }
+
+
 def _environment(options: Options, facts: Mapping[str, Any], port: int) -> dict[str, str]:
     environment = {
         "FIELDSYNC_DATABASE_URL": facts["database_url"],
-        "FIELDSYNC_HOST": "127.0.0.1",
+        "FIELDSYNC_HOST": server.HOST,
         "FIELDSYNC_PORT": str(port),
         "FIELDSYNC_STATE_DIR": str(options.data),
         "FIELDSYNC_SECRET_KEYS": settings.keep_secret_keys(options.data),
@@ -122,24 +120,43 @@ def _environment(options: Options, facts: Mapping[str, Any], port: int) -> dict[
     return environment
 
 
-def _serve(options: Options, facts: dict[str, Any], environment: dict[str, str], began: float) -> None:
-    """Keep a server running; one that dies is begun again at the same address."""
+def _serve(options: Options, port: int, databases: Databases, handed: tenants.Handed, began: float) -> None:
+    """Keep a server running; one that dies, or whose database does, is begun again at the same address."""
     log = options.data / "server.log"
+    lives = server.Lives(log)
     while True:
-        running = server.start(facts["url"], environment, log)
+        facts = _facts(port, databases, handed)
         try:
-            _tell(options, {**facts, "server_pid": running.pid}, time.monotonic() - began)
-            _watch(running)
-        finally:
-            running.stop()
+            running = server.start(port, _environment(options, facts, port), log)
+        except ServerDied:
+            if not databases.dead():
+                raise
+        else:
+            ready = time.monotonic()
+            try:
+                _tell(options, {**facts, "server_pid": running.pid}, ready - began)
+                _watch(running, databases)
+            finally:
+                running.stop()
+            if not databases.dead():
+                lives.ended(time.monotonic() - ready)
+        began = time.monotonic()
+        _mend(databases)
+
+
+def _watch(running: Guarded, databases: Databases) -> None:
+    while running.alive() and not databases.dead():
+        time.sleep(LOOK_SECONDS)
+
+
+def _mend(databases: Databases) -> None:
+    """Say what has ended, and start the databases among it again."""
+    if dead := databases.dead():
+        _say(f"{' and '.join(dead)} ended; starting again")
+        databases.revive()
+    else:
         _say("the server ended; starting it again")
         time.sleep(RESTART_SECONDS)
-        began = time.monotonic()
-
-
-def _watch(running: Guarded) -> None:
-    while running.alive():
-        time.sleep(LOOK_SECONDS)
 
 
 def _tell(options: Options, facts: dict[str, Any], seconds: float) -> None:
@@ -154,14 +171,9 @@ def _tell(options: Options, facts: dict[str, Any], seconds: float) -> None:
         f"  dispatcher's token   {first['office_token']}\n"
         f"  {technician['name']}'s code    {technician['enrolment_code']}\n"
         f"  state                {options.data}\n"
+        f"  other commands need  FIELDSYNC_DATABASE_URL={facts['database_url']}\n"
         "  Ctrl-C ends it all"
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _progress(line: int) -> None:

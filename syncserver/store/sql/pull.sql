@@ -50,7 +50,8 @@ LEFT JOIN LATERAL (
 ORDER BY f.class, f.seq
 
 -- name: snapshot_private
--- Records of a collection that a person held at $5, from the id $4 on, each as it was at $5.
+-- Records of a collection that a person held at $5, from the id $4 on, each as it was at $5. A reference may name
+-- a record that nobody has made: it has no change.
 SELECT m.record_id::text AS record_id, s.op, s.seq AS rev, s.state
 FROM (
   SELECT DISTINCT i.record_id
@@ -60,7 +61,7 @@ FROM (
   ORDER BY i.record_id
   LIMIT $6
 ) AS m
-JOIN LATERAL (
+LEFT JOIN LATERAL (
   SELECT c.op, c.seq, c.state
   FROM changes AS c
   WHERE c.tenant_id = $1 AND c.collection = $3 AND c.record_id = m.record_id AND c.seq <= $5

@@ -1,0 +1,45 @@
+"""How a command on the database ends: with what it made, or with one sentence and exit code 1."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import asyncpg
+
+from syncserver import settings
+from syncserver.commands.errors import CommandError
+from syncserver.store.errors import StoreError
+
+DONE, FAILED = 0, 1
+REASONS: Final = (
+    settings.SettingsInvalid,
+    StoreError,
+    CommandError,
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+)
+"""All that an operator can mend."""
+
+
+def tell(work: Coroutine[Any, Any, str]) -> int:
+    """Do the work and print its answer, or why there is none; return the exit code."""
+    try:
+        made = asyncio.run(work)
+    except REASONS as error:
+        sys.stderr.write(f"{sentence(error)}\n")
+        return FAILED
+    sys.stdout.write(f"{made}\n")
+    return DONE
+
+
+def sentence(error: Exception) -> str:
+    """Return what an operator is told of an error."""
+    if isinstance(error, asyncpg.ForeignKeyViolationError):
+        return "there is no such tenant, or no such person in it"
+    if isinstance(error, asyncpg.UndefinedTableError):
+        return "the database has no tables yet: run `fieldsync migrate` with the same settings"
+    return str(error)
