@@ -60,8 +60,10 @@ ROUTE_NAMES: Final = frozenset(
 )
 """First path segments that the service itself answers: no collection may bear one."""
 
-FIELD_NAMES_TAKEN: Final = frozenset({"id", "rev"})
-"""Keys that stand beside the fields of a record on the wire."""
+FIELD_NAMES_TAKEN: Final = frozenset(
+    {"id", "rev", "set", "do", "was", "limit", "cursor", "verdict", "cells", "updated_since_rev"}
+)
+"""Keys that stand beside the fields of a record on the wire, in a body of the office, or in the query of a list."""
 
 COLLECTIONS_MAX: Final = 200
 FIELDS_PER_COLLECTION_MAX: Final = 200

@@ -140,7 +140,7 @@ def _fields(sheet: Sheet) -> tuple[dict[str, Field], dict[str, CellRule]]:
     rules: dict[str, CellRule] = {}
     for name, table in sheet.tables("fields", FIELDS_PER_COLLECTION_MAX):
         if name in FIELD_NAMES_TAKEN:
-            table.notes.add(table.path, f"{shown(name)} is what each record has anyway")
+            table.notes.add(table.path, f"{shown(name)} is a key of the protocol, beside which the fields stand")
         table.refuse_others(FIELD_KEYS)
         fields[name] = _field(name, table)
         rules[name] = _rule(name, table, fields[name].kind)

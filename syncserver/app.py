@@ -58,7 +58,7 @@ def framework(settings: Settings, *lifespans: Lifespan) -> Litestar:
         list(ROUTERS),
         lifespan=list(lifespans),
         guards=[auth.guard],
-        exception_handlers=dict(problems.HANDLERS),
+        exception_handlers={**problems.HANDLERS, **dict.fromkeys(db.TRANSIENT, problems.on_database_away)},
         request_max_body_size=settings.limits.bytes,
         openapi_config=None,
         logging_config=None,

@@ -115,7 +115,7 @@ def without_repeats(collection: str, page: Page, sheet: Sheet) -> Page:
 
     def differs(name: str, value: Any) -> bool:
         try:
-            return name not in rules or not same(tidy(rules[name]["kind"], value), sheet.shown.get(name))
+            return name not in rules or not same(tidy(rules[name], value), sheet.shown.get(name))
         except ValueError:
             return True
 

@@ -145,9 +145,9 @@ class Oracle:
         stands = any(each.verdict == "applied" for each in told.values())
         if not drafts and not bad:
             fields = self.collections[asked.key[0]]["fields"].items()
-            stands = any(asked.authority in each["write"] for _, each in fields)
+            stands = any(asked.authorities.get(name, asked.authority) in each["write"] for name, each in fields)
         if not stands:
-            return told
+            return told or ({} if bad else {ALIVE: Told("refused", "not_owner")})
         rec.lines[ALIVE] = Line()
         oracle_cell.install(rec.lines[ALIVE], Write(asked.dot, True, (asked.authority,)), "")
         self.records[asked.key] = rec
@@ -196,7 +196,8 @@ class Oracle:
             oracle_cell.join(line, write)
             return Told("converged", None, *oracle_cell.shown_pair(line))
         read = {ALIVE: line} if wanted else {n: each for n, each in rec.lines.items() if each.current}
-        if all(oracle_cell.saw(asked, name, each) for name, each in read.items()):
+        unseen = {name: each for name, each in read.items() if not oracle_cell.saw(asked, name, each)}
+        if not unseen:
             oracle_cell.install(line, write, "overwritten knowingly")
             return Told("applied", None, *oracle_cell.shown_pair(line))
         rule = self.collections[asked.key[0]].get("against_edit", "keep_edit")
@@ -204,7 +205,9 @@ class Oracle:
             oracle_cell.keep(line, write)
             clash = Clash(ALIVE, f"against_edit:{rule}", frozenset({asked.dot}), wanted)
             return Told("superseded", None, *oracle_cell.shown_pair(line), clash=clash)
-        clash = Clash(ALIVE, f"against_edit:{rule}", oracle_cell.dots(line.standing()), not wanted)
+        standing = [write for each in unseen.values() for write in each.standing()]
+        edited = {name: oracle_cell.shown_pair(each)[1] for name, each in unseen.items() if name != ALIVE}
+        clash = Clash(ALIVE, f"against_edit:{rule}", oracle_cell.dots(standing), edited or not wanted)
         oracle_cell.install(line, write, "in the ledger")
         return Told("applied", None, *oracle_cell.shown_pair(line), clash=clash)
 
@@ -326,10 +329,20 @@ class Oracle:
             raise Nonsense(name)
         if name in asked.do:
             return Draft(op=tidy_op(fields[name], asked.do[name]))
-        was = asked.was.get(name, MISSING)
+        value = asked.set[name]
         if not members:
-            tidied = MISSING if was is MISSING else tidy(fields[name]["kind"], was)
-            return Draft(tidy(fields[name]["kind"], asked.set[name]), was=tidied)
-        if was is not MISSING:
-            was = {each: tidy(fields[each]["kind"], value) for each, value in was.items()}
-        return Draft({each: tidy(fields[each]["kind"], value) for each, value in asked.set[name].items()}, was=was)
+            before = {name: asked.was[name]} if name in asked.was else {}
+            return Draft(tidy(fields[name], value), was=fitting(before, fields).get(name, MISSING))
+        was = fitting(asked.was[name], fields) if name in asked.was else MISSING
+        return Draft({each: tidy(fields[each], part) for each, part in value.items()}, was=was)
+
+
+def fitting(was: Table, fields: Table) -> Table:
+    """Return what a screen showed before, without what cannot be: nobody had refused that yet."""
+    found: Table = {}
+    for name, value in was.items():
+        try:
+            found[name] = tidy(fields[name], value)
+        except Nonsense:
+            continue
+    return found

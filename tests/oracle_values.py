@@ -20,29 +20,31 @@ class Nonsense(ValueError):
     """A value or an operation that its field cannot have."""
 
 
-def tidy(kind: str, value: Any) -> Any:
+def tidy(rule: Table, value: Any) -> Any:
     """Bring a value into the one form in which equal values are the same."""
+    kind = rule["kind"]
     if value is None:
         return None
     if kind in ("text", "person", "reference"):
-        return words(kind, value)
+        return words(rule, value)
     if kind == "decimal":
         return plain(value)
     if kind == "set" and isinstance(value, list):
-        return sorted({words("text", each) for each in value})
+        return sorted({words({"kind": "text"}, each) for each in value})
     if type(value) is {"boolean": bool, "integer": int}.get(kind):
         return value
     raise Nonsense(f"{value!r} is no {kind}")
 
 
-def words(kind: str, value: Any) -> str:
-    """Bring a text or an id into its one form."""
+def words(rule: Table, value: Any) -> str:
+    """Bring a text or an id into its one form. Where people append, the space between them counts."""
     if not isinstance(value, str):
-        raise Nonsense(f"{value!r} is no {kind}")
-    text = unicodedata.normalize("NFC", value).strip()
-    if kind != "text" and len(text) != UUID_LENGTH:
-        raise Nonsense(f"{value!r} is no {kind}")
-    return text if kind == "text" else text.lower()
+        raise Nonsense(f"{value!r} is no {rule['kind']}")
+    text = unicodedata.normalize("NFC", value)
+    text = text if rule.get("merge") == "append" else text.strip()
+    if rule["kind"] != "text" and len(text) != UUID_LENGTH:
+        raise Nonsense(f"{value!r} is no {rule['kind']}")
+    return text if rule["kind"] == "text" else text.lower()
 
 
 def plain(value: Any) -> str:
@@ -62,13 +64,13 @@ def tidy_op(rule: Table, op: Mapping[str, Any]) -> Table:
         raise Nonsense(str(op))
     if "append" in op:
         return {"append": unicodedata.normalize("NFC", op["append"])}
-    return {name: tidy(rule["kind"], value) for name, value in op.items()}
+    return {name: tidy(rule, value) for name, value in op.items()}
 
 
 def done(kind: str, current: Any, op: Mapping[str, Any]) -> Any:
     """Return the value after an operation."""
     if kind == "text":
-        return tidy("text", (current or "") + op["append"])
+        return unicodedata.normalize("NFC", (current or "") + op["append"])
     if kind == "integer":
         return (current or 0) + op["inc"]
     if kind == "decimal":

@@ -14,10 +14,11 @@ import msgspec
 from rich.progress import Progress
 
 from syncserver import settings
+from syncserver.cli import outcome
 from syncserver.commands import catalog as catalogs
 from syncserver.commands.bulk import Hub
 from syncserver.commands.commit import Committers
-from syncserver.commands.errors import NoCatalogue
+from syncserver.commands.errors import UnknownCollection
 from syncserver.importer import load, mapping, table
 from syncserver.importer.errors import BadMapping, BadTable, ImportFailed
 from syncserver.importer.load import Writer
@@ -93,11 +94,11 @@ def run(  # noqa: PLR0913  (options of a command line)
         rejects=rejects or file.with_name(f"{file.name}.rejects.csv"),
     )
     try:
-        report = asyncio.run(_import(plan))
-    except (ImportFailed, settings.SettingsInvalid, NoCatalogue, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        _check_files(plan)
+        return _tell(asyncio.run(_import(plan)), plan)
+    except (ImportFailed, *outcome.REASONS) as error:
+        sys.stderr.write(f"{outcome.sentence(error)}\n")
         return FAILED
-    return _tell(report, plan)
 
 
 async def _import(plan: Plan) -> Report:
@@ -118,21 +119,38 @@ async def _import(plan: Plan) -> Report:
         await database.close()
 
 
+def _check_files(plan: Plan) -> None:
+    """Refuse files that cannot be read, before the database is asked for anything."""
+    for file in filter(None, (plan.file, plan.mapping)):
+        if not file.exists():
+            raise ImportFailed(f"there is no file {file}")
+        if not file.is_file():
+            raise ImportFailed(f"{file} is a folder or device, not a file")
+    if plan.file.stat().st_size > FILE_BYTES_MAX:
+        raise BadTable(f"{plan.file} is larger than {FILE_BYTES_MAX} bytes; split it")
+
+
 def _mapping(plan: Plan, catalog: Catalog) -> Mapping:
-    if plan.mapping is not None:
-        text = plan.mapping.read_text(encoding="utf-8")
-    else:
-        shipped = resources.files("syncserver.importer").joinpath("mappings/maintenance.toml")
-        text = shipped.read_text(encoding="utf-8")
-    parsed = mapping.parse(text, catalog)
+    if plan.collection not in catalog.collections:
+        known = ", ".join(sorted(catalog.collections))
+        raise UnknownCollection(f"there is no collection {plan.collection}; there are {known}")
+    parsed = mapping.parse(_mapping_text(plan.mapping), catalog)
     if parsed.collection != plan.collection:
         raise BadMapping(f"the mapping is for {parsed.collection}, not for {plan.collection}; name one with --mapping")
     return mapping.check(msgspec.structs.replace(parsed, **plan.overrides), catalog)
 
 
+def _mapping_text(file: Path | None) -> str:
+    if file is None:
+        shipped = resources.files("syncserver.importer").joinpath("mappings/maintenance.toml")
+        return shipped.read_text(encoding="utf-8")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadMapping(f"{file} is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
 async def _load(plan: Plan, chosen: Mapping, catalog: Catalog, hub: Hub, writer: Writer) -> Report:
-    if plan.file.stat().st_size > FILE_BYTES_MAX:
-        raise BadTable(f"{plan.file} is larger than {FILE_BYTES_MAX} bytes; split it")
     text = table.decode(plan.file.read_bytes(), chosen)
     rows = table.read(text, chosen, catalog)
     with Progress(disable=not sys.stderr.isatty()) as bar:

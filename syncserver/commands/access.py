@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from syncserver.commands.errors import EnrolmentRefused, RefreshRefused
+from syncserver.commands.errors import EnrolmentRefused, Fenced, RefreshRefused
 from syncserver.store import devices, people, standing
 from syncserver.store import errors as store_errors
 
@@ -116,9 +116,12 @@ class Access:
     async def refresh(self, secret: str) -> str:
         """Return a new access token for the device that shows its refresh token."""
         found = await devices.refresh(self._database, secret)
-        if found is None:
-            raise RefreshRefused("the refresh token is unknown, revoked or too old: enrol again")
-        return found[1]
+        if found is not None:
+            return found[1]
+        known = await people.find_token(self._database, secret, "refresh")
+        if known is not None and known.fenced:
+            raise Fenced("this device was revoked")
+        raise RefreshRefused("the refresh token is unknown, revoked or too old: enrol again")
 
     async def devices(self, tenant_id: int) -> list[Device]:
         """Return the replicas of a tenant, and how far behind each is."""

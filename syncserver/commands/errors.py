@@ -7,7 +7,11 @@ CommandError
 ├── UnknownReplica     the tenant has no such replica
 ├── NoCatalogue        the tenant has no catalogue yet, so nothing can be judged
 ├── UnknownCollection  the tenant's catalogue has no such collection
+├── NotFound           the name belongs to the service's own routes, and none is there
 ├── UnknownRecord      the record is not known, or not the person's to see
+├── RecordDeleted      a person's word on a cell of a record that was deleted since
+├── UnknownTechnician  a work order given to somebody who is no technician of the tenant
+├── BadMutation        a write whose values contradict each other
 ├── UnknownConflict    there is no conflict entry of this id
 ├── ConflictOpen       an undo of a conflict that still waits for a person
 ├── ConflictDecided    a settling of a conflict that does not wait
@@ -18,16 +22,12 @@ CommandError
 ├── ReplicaForked      a number that was settled stands for another mutation
 ├── EpochChanged       the push, or its cursor, is of another epoch
 ├── ScopeChanged       a catalogue that changes who holds the records that are there
-├── BadFilter          a list was asked for with a field or value that cannot be meant
-└── Refused            an office's write that could not be meant; nothing was carried out
+└── BadFilter          a list was asked for with a field or value that cannot be meant
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from replication.verdict import MutationVerdict
+from typing import ClassVar
 
 
 class CommandError(Exception):
@@ -77,10 +77,34 @@ class UnknownCollection(CommandError):
     code = "unknown_collection"
 
 
+class NotFound(CommandError):
+    """No collection may bear this name, because the service keeps it for itself."""
+
+    code = "not_found"
+
+
 class UnknownRecord(CommandError):
     """The record is not known, or the person may not see it; which of the two is not told."""
 
     code = "unknown_record"
+
+
+class RecordDeleted(CommandError):
+    """The record was deleted: a write of one of its cells would bring it back unasked."""
+
+    code = "record_deleted"
+
+
+class UnknownTechnician(CommandError):
+    """The tenant has no living technician of this id."""
+
+    code = "unknown_technician"
+
+
+class BadMutation(CommandError):
+    """The values of the write cannot hold together."""
+
+    code = "bad_mutation"
 
 
 class UnknownConflict(CommandError):
@@ -147,13 +171,3 @@ class BadFilter(CommandError):
     """A list cannot be filtered by this field, or by this value."""
 
     code = "bad_filter"
-
-
-class Refused(CommandError):
-    """The write could not be meant; `verdict` is the one that was given and is kept."""
-
-    code = "refused"
-
-    def __init__(self, message: str, *, verdict: MutationVerdict) -> None:
-        super().__init__(message)
-        self.verdict = verdict

@@ -14,11 +14,19 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from replication import kinds
+from replication.catalog import ROUTE_NAMES
 from replication.mutation import Mutation
 from replication.state import Submission
 from replication.verdict import MutationVerdict
 from syncserver.commands import catalog as catalogs
-from syncserver.commands.errors import BadFilter, Refused, UnknownCollection, UnknownRecord
+from syncserver.commands.errors import (
+    BadFilter,
+    BadMutation,
+    NotFound,
+    UnknownCollection,
+    UnknownRecord,
+    UnknownTechnician,
+)
 from syncserver.store import devices, shown
 
 if TYPE_CHECKING:
@@ -37,9 +45,15 @@ LIST_LIMIT_MAX: Final = 1_000
 HISTORY_LIMIT_MAX: Final = 500
 MOVED_AFTER: Final = "updated_since_rev"
 CANCELLED: Final = "cancelled"
+TECHNICIANS: Final = "technicians"
+WINDOW: Final = ("window_start", "window_end")
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _VERDICT: Final = msgspec.json.Decoder(MutationVerdict)
+_INTEGER: Final = re.compile(r"-?\d{1,19}", re.ASCII)
+_REV: Final = re.compile(r"\d{1,18}", re.ASCII)
+_INSTANT: Final = kinds.Shape(kind="instant")
+_FIELDS: Final = msgspec.json.Decoder(dict[str, Any])
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
 
 OFFICE: Final = devices.Source(kind="office", authority="office", handle=devices.OFFICE, person="", label="the office")
@@ -86,6 +100,8 @@ class Office:
 
     async def collection(self, tenant_id: int, name: str) -> Collection:
         """Return the collection, or raise `UnknownCollection` with those that there are."""
+        if name in ROUTE_NAMES:
+            raise NotFound("there is nothing at this address")
         known = (await self.catalog(tenant_id)).collections
         if name not in known:
             raise UnknownCollection(f"no collection {name!r}; there are {', '.join(sorted(known))}")
@@ -111,7 +127,7 @@ class Office:
         """Return a page of living records: those whose fields equal the query, in order of id."""
         found = await self.collection(who.tenant_id, collection)
         moved_after = query.get(MOVED_AFTER, "0")
-        if not moved_after.isdecimal() or len(moved_after) > len(str(shown.SEQ_MAX)) - 1:
+        if _REV.fullmatch(moved_after) is None:
             raise BadFilter(f"{MOVED_AFTER} is {moved_after!r}; a rev is needed")
         if after is not None and not _UUID.fullmatch(after):
             raise BadFilter("the cursor is not one that a list has given")
@@ -135,19 +151,38 @@ class Office:
     async def write(
         self, who: Principal, ask: Ask, *, now_ms: int, decision: Decision | None = None
     ) -> tuple[MutationVerdict | None, Answer]:
-        """Have a write settled. The verdict is None if the answer names a problem instead.
-
-        Raises `Refused` if nothing of it was carried out because it could not be meant.
-        """
+        """Have a write settled. The verdict is None if the answer names a problem instead."""
         await self.collection(who.tenant_id, ask.collection)
         answer = await self._committers.submit(who.tenant_id, await self._submission(who, ask, now_ms, decision))
         if answer.problem is not None:
             return None, answer
         told = answer.verdicts[-1]
-        verdict = told if isinstance(told, MutationVerdict) else _VERDICT.decode(told)
-        if verdict.verdict == "refused" and not verdict.cells:
-            raise Refused(verdict.message or "refused", verdict=verdict)
-        return verdict, answer
+        return told if isinstance(told, MutationVerdict) else _VERDICT.decode(told), answer
+
+    async def is_repeat(self, who: Principal, key: str | None) -> bool:
+        """Return whether an answer is kept for the person under this key; only a repeat gets that one."""
+        return key is not None and await shown.is_answered(self._database, who.tenant_id, _kept_under(who, key))
+
+    async def check_assignee(self, who: Principal, ask: Ask, technician: str | None) -> None:
+        """See that whom the write names is a living technician of the tenant, or nobody."""
+        if technician is None or await self.is_repeat(who, ask.key):
+            return
+        person, found = technician.strip().lower(), None
+        if _UUID.fullmatch(person):
+            found = await shown.record(self._database, who.tenant_id, TECHNICIANS, person)
+        if found is None or not found.alive:
+            raise UnknownTechnician(f"{technician[:40]!r} is no technician; name one of /v1/{TECHNICIANS}, or null")
+
+    async def check_window(self, who: Principal, ask: Ask) -> None:
+        """See that the window does not end before it starts, with what the write leaves as it is."""
+        if not ask.set.keys() & {*WINDOW} or await self.is_repeat(who, ask.key):
+            return
+        stands: dict[str, Any] = {}
+        if not ask.set.keys() >= {*WINDOW}:
+            stands = _FIELDS.decode((await self.record(who, ask.collection, ask.id)).fields)
+        start, end = (_instant((stands | ask.set).get(name)) for name in WINDOW)
+        if start and end and end < start:
+            raise BadMutation(f"the window would end at {end}, before it starts at {start}")
 
     async def _submission(self, who: Principal, ask: Ask, now_ms: int, decision: Decision | None) -> Submission:
         return Submission(
@@ -157,8 +192,8 @@ class Office:
             relation=decision.relation if decision else "",
             mutations=(_mutation(ask, now_ms, decision),),
             numbered=False,
-            idempotency=None if ask.key is None else f"{who.person}:{ask.key}",
-            request_hash=hashlib.sha256(_CANONICAL.encode(ask)).digest(),
+            idempotency=None if ask.key is None else _kept_under(who, ask.key),
+            request_hash=_request_hash(ask, decision),
             want_fields=True,
             shown=decision.shown if decision else None,
             rev_shown=ask.rev,
@@ -184,6 +219,24 @@ def assign(who: str | None, crew: list[str] | None) -> dict[str, Any]:
 def cancel(reason: str | None) -> dict[str, Any]:
     """Return the fields of a cancelled work order."""
     return {"status": CANCELLED} if reason is None else {"status": CANCELLED, "summary": reason}
+
+
+def _kept_under(who: Principal, key: str) -> str:
+    return f"{who.person}:{key}"
+
+
+def _request_hash(ask: Ask, decision: Decision | None) -> bytes:
+    """Return the hash by which a repeat is known: what is wanted, whatever the person was shown by then."""
+    wanted = msgspec.structs.replace(ask, rev=None, key=None)
+    return hashlib.sha256(_CANONICAL.encode((wanted, decision and (decision.conflict, decision.settles)))).digest()
+
+
+def _instant(value: Any) -> str | None:
+    """Return the instant in the form that sorts by time; what is none is left to the judging."""
+    try:
+        return None if value is None else str(kinds.canonical(_INSTANT, value))
+    except kinds.BadValue:
+        return None
 
 
 def _mutation(ask: Ask, now_ms: int, decision: Decision | None) -> Mutation:
@@ -225,6 +278,6 @@ def _read(field: Field, text: str) -> Any:
         return None
     if field.kind == "boolean":
         return {"true": True, "false": False}.get(text, text)
-    if field.kind == "integer" and text.lstrip("-").isdecimal():
+    if field.kind == "integer" and _INTEGER.fullmatch(text):
         return int(text)
     return [text] if field.kind == "set" else text

@@ -7,6 +7,7 @@ what they would overwrite is not what was seen.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -15,7 +16,14 @@ from replication.record import ALIVE
 from replication.state import Shown
 from replication.verdict import Side
 from replication.versions import Dot
-from syncserver.commands.errors import BadFilter, ConflictDecided, ConflictOpen, NothingToRestore, UnknownConflict
+from syncserver.commands.errors import (
+    BadFilter,
+    ConflictDecided,
+    ConflictOpen,
+    NothingToRestore,
+    RecordDeleted,
+    UnknownConflict,
+)
 from syncserver.commands.office import Ask, Decision, Office
 from syncserver.store import shown
 
@@ -42,6 +50,9 @@ SENTENCES: Final = {
     "against_edit:delete_wins": "One deleted the record while the other edited it; it stays deleted.",
 }
 """What each rule means, for people. A test holds the keys against the rules that can be given."""
+
+_ID: Final = re.compile(r"\d{1,19}-\d{1,19}-[$\w]{1,100}", re.ASCII)
+"""What an id of a conflict looks like: the dot of the write, and the cell."""
 
 Entry: TypeAlias = shown.Entry
 Sought: TypeAlias = shown.Sought
@@ -77,6 +88,8 @@ class Review:
         """Return conflict entries, newest first."""
         if sought.state is not None and sought.state not in STATES:
             raise BadFilter(f"state is {sought.state!r}; allowed: {', '.join(STATES)}")
+        if sought.collection is not None and not sought.collection.isprintable():
+            raise BadFilter(f"collection is {sought.collection!r}, which is no name")
         return await shown.conflicts(self._database, who.tenant_id, sought)
 
     async def conflict(self, who: Principal, conflict_id: str) -> Explained:
@@ -99,6 +112,7 @@ class Review:
         entry = await self._entry(who, conflict_id)
         if entry.state == "open":
             raise ConflictOpen(f"conflict {conflict_id} waits for a person; settle it")
+        await self._still_there(who, entry.conflict, key)
         return await self._act(who, entry.conflict, word, key, now_ms, settles=False)
 
     async def settle(
@@ -106,15 +120,25 @@ class Review:
     ) -> tuple[MutationVerdict | None, Answer]:
         """Choose for a conflict that waits: one of the two values, or another one."""
         entry = await self._entry(who, conflict_id)
-        if entry.state != "open" and key is None:
+        if entry.state != "open" and not await self._office.is_repeat(who, key):
             raise ConflictDecided(f"conflict {conflict_id} is {entry.state}; undo it if it is wrong")
+        await self._still_there(who, entry.conflict, key)
         return await self._act(who, entry.conflict, word, key, now_ms, settles=True)
 
     async def _entry(self, who: Principal, conflict_id: str) -> Entry:
-        entry = await shown.conflict(self._database, who.tenant_id, conflict_id)
+        known = _ID.fullmatch(conflict_id) is not None
+        entry = await shown.conflict(self._database, who.tenant_id, conflict_id) if known else None
         if entry is None:
             raise UnknownConflict(f"no conflict {conflict_id} is known")
         return entry
+
+    async def _still_there(self, who: Principal, conflict: Conflict, key: str | None) -> None:
+        """Refuse to bring a deleted record back by a word on one of its cells; a repeat has its answer."""
+        if conflict.cell == ALIVE:
+            return
+        record = await shown.record(self._database, who.tenant_id, conflict.collection, conflict.record_id)
+        if record is not None and not record.alive and not await self._office.is_repeat(who, key):
+            raise RecordDeleted(f"the record was deleted at rev {record.rev}", id=record.id, rev=record.rev)
 
     async def _act(
         self, who: Principal, conflict: Conflict, word: Word, key: str | None, now_ms: int, *, settles: bool

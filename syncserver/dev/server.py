@@ -28,7 +28,7 @@ STOPS: Final = [(int(signal.SIGTERM), 15.0)]
 
 SHORT_LIVES_MAX: Final = 5
 SHORT_LIFE_SECONDS: Final = 3.0
-"""A server that dies this soon after it was ready has a cause that a restart does not mend."""
+"""A server that ends this soon after it was ready has a cause that a restart does not mend."""
 
 
 def free_port(wanted: int) -> int:
@@ -88,15 +88,15 @@ def _ready(address: str) -> bool:
 
 
 class Lives:
-    """Counts servers that died soon after they were ready, until one lives longer."""
+    """Counts servers that ended soon, by themselves or with their database, until one lives longer."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
         self._short = 0
 
     def ended(self, seconds: float) -> None:
-        """Note how long a server lived; raise `ServerDied` if too many in a row died soon."""
+        """Note how long a server lived; raise `ServerDied` if too many in a row ended soon."""
         self._short = self._short + 1 if seconds < SHORT_LIFE_SECONDS else 0
         if self._short >= SHORT_LIVES_MAX:
             tail = process.tail(self._log, begin=0)
-            raise ServerDied(f"the server died {self._short} times in a row; its log ends with:\n{tail}")
+            raise ServerDied(f"the server ended {self._short} times soon after its start; its log ends with:\n{tail}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 import time
@@ -125,7 +124,7 @@ def _serve(options: Options, port: int, databases: Databases, handed: tenants.Ha
     log = options.data / "server.log"
     lives = server.Lives(log)
     while True:
-        facts = _facts(port, databases, handed)
+        facts, lived = _facts(port, databases, handed), 0.0
         try:
             running = server.start(port, _environment(options, facts, port), log)
         except ServerDied:
@@ -137,9 +136,9 @@ def _serve(options: Options, port: int, databases: Databases, handed: tenants.Ha
                 _tell(options, {**facts, "server_pid": running.pid}, ready - began)
                 _watch(running, databases)
             finally:
+                lived = time.monotonic() - ready
                 running.stop()
-            if not databases.dead():
-                lives.ended(time.monotonic() - ready)
+        lives.ended(lived)
         began = time.monotonic()
         _mend(databases)
 

@@ -13,14 +13,21 @@ from litestar.params import FromPath
 from replication.verdict import Side
 from replication.versions import Dot
 from syncserver.commands.review import CONFLICTS_LIMIT, CONFLICTS_LIMIT_MAX, Entry, Sought, Word
-from syncserver.http import body, parts, writing
-from syncserver.http.office import PAGING, number
+from syncserver.http import body, parts, query, writing
+from syncserver.http.office import PAGING
 from syncserver.http.operation import Operation, opt
 from syncserver.http.parts import Asking
 from syncserver.http.problems import Problem
 from syncserver.http.writing import KEY_HEADER, Written
 
-ACTING: Final = ("unknown_conflict", "state_moved", "base_required", "refused", "idempotency_key_reused")
+ACTING: Final = (
+    "unknown_conflict",
+    "state_moved",
+    "base_required",
+    "refused",
+    "record_deleted",
+    "idempotency_key_reused",
+)
 
 
 class ConflictItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +72,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 _WORD: Final = msgspec.json.Decoder(Word)
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-_CURSOR: Final = re.compile(r"(\d{1,18})~(.{1,300})")
+_CURSOR: Final = re.compile(r"(\d{1,18})~([$\w-]{1,300})", re.ASCII)
 
 LIST: Final = Operation(
     summary="List conflicts, newest first.",
@@ -103,19 +110,19 @@ SETTLE: Final = Operation(
 @get("/v1/conflicts", opt=opt(LIST))
 async def listed(request: Asking) -> Response[bytes]:
     """List conflicts."""
-    query = request.query_params
-    limit = number(query.get("limit"), CONFLICTS_LIMIT, CONFLICTS_LIMIT_MAX)
-    record_id = query.get("record_id") or None
+    asked = query.given(request)
+    limit = query.number(asked.get("limit"), CONFLICTS_LIMIT, CONFLICTS_LIMIT_MAX)
+    record_id = asked.get("record_id") or None
     if record_id is not None and _UUID.fullmatch(record_id.lower()) is None:
         raise Problem("bad_filter", "record_id is no UUID")
     sought = Sought(
         limit=limit + 1,
-        state=query.get("state") or None,
-        collection=query.get("collection") or None,
+        state=asked.get("state") or None,
+        collection=asked.get("collection") or None,
         record_id=record_id,
     )
-    if query.get("cursor"):
-        sought = msgspec.structs.replace(sought, before=_before(query["cursor"]))
+    if asked.get("cursor"):
+        sought = msgspec.structs.replace(sought, before=_before(asked["cursor"]))
     found = await parts.found(request).review.conflicts(request.auth, sought)
     last = found[limit - 1] if len(found) > limit else None
     cursor = None if last is None else f"{last.seq}~{last.conflict.id}"

@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from syncserver.commands.office import HISTORY_LIMIT_MAX, LIST_LIMIT, LIST_LIMIT_MAX, MOVED_AFTER, Ask
 from syncserver.commands.office import assign as assigned
 from syncserver.commands.office import cancel as cancelled
-from syncserver.http import body, parts, writing
+from syncserver.http import body, parts, query, writing
 from syncserver.http.operation import Operation, opt
 from syncserver.http.parts import Asking
 from syncserver.http.problems import Problem
@@ -110,9 +110,9 @@ PAST: Final = Operation(
 @get("/v1/{collection:str}", opt=opt(LIST))
 async def listed(request: Asking, collection: FromPath[str]) -> Response[bytes]:
     """List records."""
-    own, query = parts.found(request), dict(request.query_params.items())
-    limit, after = number(query.pop("limit", None), LIST_LIMIT, LIST_LIMIT_MAX), query.pop("cursor", None)
-    found = await own.office.records(request.auth, collection, query, after=after or None, limit=limit + 1)
+    own, asked = parts.found(request), query.given(request)
+    limit, after = query.number(asked.pop("limit", None), LIST_LIMIT, LIST_LIMIT_MAX), asked.pop("cursor", None)
+    found = await own.office.records(request.auth, collection, asked, after=after or None, limit=limit + 1)
     items = [_shown(item.id, item.rev, item.fields) for item in found[:limit]]
     cursor = found[limit - 1].id if len(found) > limit else None
     return body.answer(request, msgspec.json.encode({"items": items, "cursor": cursor}))
@@ -157,9 +157,9 @@ async def remove(request: Asking, collection: FromPath[str], record_id: FromPath
 @get("/v1/{collection:str}/{record_id:str}/history", opt=opt(PAST))
 async def history(request: Asking, collection: FromPath[str], record_id: FromPath[str]) -> Response[bytes]:
     """Tell what was written on a record."""
-    own, query = parts.found(request), request.query_params
-    limit, record_id = number(query.get("limit"), LIST_LIMIT, HISTORY_LIMIT_MAX), record_id.lower()
-    before = number(query.get("cursor"), 0, 2**63 - 1) or None
+    own, asked = parts.found(request), query.given(request)
+    limit, record_id = query.number(asked.get("limit"), LIST_LIMIT, HISTORY_LIMIT_MAX), record_id.lower()
+    before = query.number(asked.get("cursor"), 0, 2**63 - 1) or None
     record = await own.office.record(request.auth, collection, record_id)
     found = await own.office.history(request.auth, collection, record_id, before=before, limit=limit + 1)
     cells: dict[str, list[CellPast]] = {}
@@ -193,8 +193,11 @@ async def history(request: Asking, collection: FromPath[str], record_id: FromPat
 async def assign(request: Asking, collection: FromPath[str], record_id: FromPath[str]) -> Response[bytes]:
     """Give a work order to a technician."""
     rev = _of_work_order(request, collection)
-    asked = await body.decoded(request, parts.found(request).limits.bytes, _ASSIGN)
-    return await _write(request, collection, record_id, rev, set=assigned(asked.assignee_id, asked.crew))
+    own = parts.found(request)
+    asked = await body.decoded(request, own.limits.bytes, _ASSIGN)
+    ask = _ask(request, collection, record_id, rev, set=assigned(asked.assignee_id, asked.crew))
+    await own.office.check_assignee(request.auth, ask, asked.assignee_id)
+    return await writing.write(request, own, ask)
 
 
 @post(
@@ -205,8 +208,11 @@ async def assign(request: Asking, collection: FromPath[str], record_id: FromPath
 async def reschedule(request: Asking, collection: FromPath[str], record_id: FromPath[str]) -> Response[bytes]:
     """Move the window of a work order."""
     rev = _of_work_order(request, collection)
-    asked = await body.decoded(request, parts.found(request).limits.bytes, _RESCHEDULE)
-    return await _write(request, collection, record_id, rev, set=msgspec.to_builtins(asked))
+    own = parts.found(request)
+    asked = await body.decoded(request, own.limits.bytes, _RESCHEDULE)
+    ask = _ask(request, collection, record_id, rev, set=msgspec.to_builtins(asked))
+    await own.office.check_window(request.auth, ask)
+    return await writing.write(request, own, ask)
 
 
 @post(
@@ -225,9 +231,14 @@ async def cancel(request: Asking, collection: FromPath[str], record_id: FromPath
 async def _write(
     request: Asking, collection: str, record_id: str, rev: int, *, op: str = "set", **wanted: dict[str, Any]
 ) -> Response[bytes]:
-    under = writing.key(request)
-    ask = Ask(op=op, collection=collection, id=record_id.lower(), rev=rev, key=under, **wanted)
+    ask = _ask(request, collection, record_id, rev, op=op, **wanted)
     return await writing.write(request, parts.found(request), ask)
+
+
+def _ask(
+    request: Asking, collection: str, record_id: str, rev: int, *, op: str = "set", **wanted: dict[str, Any]
+) -> Ask:
+    return Ask(op=op, collection=collection, id=record_id.lower(), rev=rev, key=writing.key(request), **wanted)
 
 
 def _of_work_order(request: Asking, collection: str) -> int:
@@ -241,15 +252,6 @@ def _shown(record_id: str, rev: int, fields: msgspec.Raw) -> msgspec.Raw:
     head = msgspec.json.encode({"id": record_id, "rev": rev})
     rest = bytes(fields).strip()[1:]
     return msgspec.Raw(head[:-1] + (b"}" if rest == b"}" else b"," + rest))
-
-
-def number(text: str | None, default: int, largest: int) -> int:
-    """Return a number of the query, brought into range."""
-    if not text:
-        return default
-    if not text.isdecimal() or len(text) > len(str(largest)) + 2:
-        raise Problem("bad_filter", f"{text[:40]!r} is no number that can stand here")
-    return min(max(1, int(text)), largest)
 
 
 ROUTER: Final = Router(

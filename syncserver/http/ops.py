@@ -8,9 +8,10 @@ from typing import Any, Final
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, Router, get
 
+from syncserver.commands.commit import RETRY_AFTER_MS
+from syncserver.commands.errors import Unavailable
 from syncserver.http import metrics, openapi, parts
 from syncserver.http.operation import Operation, opt
-from syncserver.http.problems import Problem
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -41,7 +42,7 @@ async def health() -> Response[bytes]:
 async def ready(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Say whether pushes can be settled."""
     if not await parts.found(request).is_ready():
-        raise Problem("unavailable", "the database does not answer")
+        raise Unavailable("the database does not answer", retry_after_ms=RETRY_AFTER_MS)
     return Response(msgspec.json.encode(Health("ready")), media_type=MediaType.JSON)
 
 

@@ -17,7 +17,8 @@ from litestar.exceptions import HTTPException
 
 from replication.cursor import BadCursor
 from replication.wire import BadRequest
-from syncserver.commands.errors import CommandError
+from syncserver.commands.commit import RETRY_AFTER_MS
+from syncserver.commands.errors import CommandError, Unavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -61,6 +62,7 @@ CODES: Final = {
     "bad_mutation": Kind(422, "The write does not have the shape it should have"),
     "missing_parent": Kind(422, "The record that this one belongs to is not known"),
     "refused": Kind(422, "Nothing of the write was carried out"),
+    "unknown_technician": Kind(422, "The work order is given to nobody who is known"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key stands for another request"),
     "base_required": Kind(428, "The write has to say what was shown"),
     "internal": Kind(500, "The server made a mistake"),
@@ -137,6 +139,15 @@ def on_command_error(_: Request[Any, Any, Any], error: CommandError) -> Response
     headers = {"retry-after": str(-(-error.retry_after_ms // 1_000))}
     members = {**error.members, "retry_after_ms": error.retry_after_ms}
     return document(Problem(error.code, str(error), members, headers=headers))
+
+
+def on_database_away(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer a database that could not be asked just now. Nobody's mistake: a restart, a broken road."""
+    if isinstance(error, ValueError):
+        # The driver puts an argument that does not fit its type into the same family; that one lasts.
+        return on_mistake(request, error)
+    log.warning("database_away", error=type(error).__name__)
+    return on_command_error(request, Unavailable("the database did not answer", retry_after_ms=RETRY_AFTER_MS))
 
 
 def on_http_exception(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -35,7 +35,7 @@ REFRESH: Final = Operation(
     right=None,
     takes=wire.RefreshRequest,
     gives=wire.RefreshAnswer,
-    problems=("bad_request", "refresh_refused"),
+    problems=("bad_request", "refresh_refused", "fenced"),
 )
 PUSH: Final = Operation(
     summary="Send mutations in the order they were made; each is answered by a verdict.",
@@ -136,6 +136,7 @@ async def _page(request: Asking, own: Parts, asked: wire.PullRequest) -> Respons
     writer = await _writer(request, own)
     if writer.fenced:
         raise Problem("fenced", "this device was revoked")
+    _refuse_negative(limit=asked.limit, max_bytes=asked.max_bytes, wait_ms=asked.wait_ms)
     wanted = Asked(
         limit=min(asked.limit or own.limits.page, own.limits.page),
         max_bytes=asked.max_bytes,
@@ -155,6 +156,12 @@ async def _page(request: Asking, own: Parts, asked: wire.PullRequest) -> Respons
         durable=page.durable,
     )
     return body.answer(request, _ENCODE(answer))
+
+
+def _refuse_negative(**numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and number < 0:
+            raise Problem("bad_request", f"{name} is {number}; it cannot be negative")
 
 
 async def _writer(request: Asking, own: Parts) -> Writer:

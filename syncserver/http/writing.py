@@ -15,7 +15,6 @@ from replication.state import Answer
 from replication.verdict import MutationVerdict
 from syncserver.commands import office
 from syncserver.commands.access import Principal
-from syncserver.commands.errors import Refused
 from syncserver.commands.office import Ask
 from syncserver.http import body
 from syncserver.http.parts import Asking, Parts
@@ -32,6 +31,7 @@ PROBLEMS_OF_WRITES: Final = (
     "record_deleted",
     "bad_mutation",
     "refused",
+    "unknown_technician",
     "idempotency_key_reused",
     "base_required",
 )
@@ -115,10 +115,7 @@ def new_id(who: Principal, given: str | None, under: str | None) -> str:
 async def write(request: Asking, own: Parts, ask: Ask) -> Response[bytes]:
     """Have the write settled, and tell what became of it."""
     _check(ask, own.limits)
-    try:
-        verdict, answer = await own.office.write(request.auth, ask, now_ms=own.now_ms())
-    except Refused as refused:
-        raise _refusal(refused.verdict) from refused
+    verdict, answer = await own.office.write(request.auth, ask, now_ms=own.now_ms())
     if answer.problem == "rev_ahead":
         await own.office.record(request.auth, ask.collection, ask.id)  # one that is not known is told as that
     return told(request, own, verdict, answer)
@@ -129,13 +126,18 @@ def told(request: Asking, own: Parts, verdict: MutationVerdict | None, answer: A
     if verdict is None:
         assert answer.problem is not None, "a write without a verdict has met a problem"
         raise Problem(answer.problem, SENTENCES[answer.problem])
-    if verdict.rev == 0:
+    if verdict.rev == 0 or _is_refused_whole(verdict):
         raise _refusal(verdict)
     if isinstance(answer.verdicts[-1], MutationVerdict):
         own.metrics.met(verdict)
     fields = {} if verdict.fields is msgspec.UNSET else verdict.fields
     own_names = {"id": verdict.id, "rev": verdict.rev, "verdict": verdict.verdict, "cells": verdict.cells}
     return body.answer(request, msgspec.json.encode({**fields, **own_names}), etag(verdict.rev))
+
+
+def _is_refused_whole(verdict: MutationVerdict) -> bool:
+    """Whether every cell was refused, or the write as such; with one that was not, the cells tell which."""
+    return verdict.verdict == "refused" and all(cell.verdict == "refused" for cell in verdict.cells.values())
 
 
 def etag(rev: int) -> dict[str, str]:

@@ -154,6 +154,12 @@ async def conflict(database: Database, tenant_id: int, conflict_id: str) -> Entr
     return None if row is None else _entry(row)
 
 
+async def is_answered(database: Database, tenant_id: int, key: str) -> bool:
+    """Return whether an answer is kept under this idempotency key."""
+    async with database.transaction(tenant_id) as connection:
+        return bool(await connection.fetchval(_SQL["is_answered"], tenant_id, key))
+
+
 def _entry(row: asyncpg.Record) -> Entry:
     ended = None if row["ended_rid"] is None else (row["ended_rid"], row["ended_n"])
     return Entry(

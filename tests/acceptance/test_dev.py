@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import pytest
 
@@ -15,12 +19,14 @@ from clients.machine import this_machine
 from clients.office import WORK_ORDERS, Office
 from clients.transport import Call, Transport, Waiting
 from replication import wire
-from tests.acceptance.served import Served, survivors
+from tests.acceptance.served import CHECKOUT, Served, survivors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 GONE_SECONDS_MAX = 45
+REVIVED_SECONDS_MAX = 20
 
 
 def left_of(family: dict[int, str]) -> dict[int, str]:
@@ -129,6 +135,63 @@ async def test_it_outlives_the_terminal_that_started_it() -> None:
         async with Office.open(server.ready.url, server.tenant.office_token) as office:
             assert await office.has_any("technicians")
         assert server.facts["server_pid"] == before
+
+
+async def test_it_goes_on_after_a_kill_of_its_database() -> None:
+    """With its PostgreSQL killed, `dev` starts it again: within seconds the server is ready, and nothing is lost."""
+    with Served("--no-seed") as server:
+        async with Office.open(server.ready.url, server.tenant.office_token) as office:
+            made = await office.create(WORK_ORDERS, {"title": "Outlives its database"})
+        before = server.facts["server_pid"]
+        postmaster = server.folder / "data" / "postgres" / "data" / "postmaster.pid"
+
+        began = time.monotonic()
+        os.kill(int(postmaster.read_text().splitlines()[0]), signal.SIGKILL)
+        await asyncio.to_thread(server.wait_for_server_after, before)
+
+        assert time.monotonic() - began < REVIVED_SECONDS_MAX
+        with await asyncio.to_thread(urlopen, f"{server.ready.url}/ready") as answer:
+            assert answer.status == 200
+        async with Office.open(server.ready.url, server.tenant.office_token) as office:
+            assert (await office.get(WORK_ORDERS, made.id)).fields["title"] == "Outlives its database"
+        assert "PostgreSQL ended" in server.log.read_text()
+
+
+def dev(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a start that is meant to end by itself, in a folder that is not there yet."""
+    return subprocess.run(
+        [sys.executable, "-m", "syncserver", "dev", "--data", str(folder), *options],
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        timeout=GONE_SECONDS_MAX,
+        check=False,
+    )
+
+
+def test_a_taken_port_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    """Somebody else's server is not taken for ours: one sentence, exit code 1, and nothing was made."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        ended = dev(tmp_path / "data", "--port", str(port))
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"port {port} is taken; choose another with --port, or 0 for a free one\n"
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_broken_catalogue_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    """The file is named with what is wrong in it, and nothing was made."""
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[collections.")
+
+    told = [dev(tmp_path / "data", "--port", "0", "--catalog", str(path)) for path in (broken, tmp_path / "none.toml")]
+
+    assert [ended.returncode for ended in told] == [1, 1]
+    assert told[0].stderr.startswith(f"{broken}: 1 problem")
+    assert told[1].stderr == f"{tmp_path / 'none.toml'}: No such file or directory\n"
+    assert not (tmp_path / "data").exists()
 
 
 def test_an_orderly_end_leaves_nothing_behind() -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 import asyncpg
 import httpx
 
+from syncserver.catalogs import source
+from syncserver.importer import sample
 from tests.integration.service import ANA, LIMITS, serving
 
+USAGE = 2
+SCOPE = '"creator_until_assigned"]'
 KEY = "0123456789abcdef0123456789abcdef"
 
 
@@ -38,19 +43,91 @@ async def test_from_an_empty_database_to_a_technician_who_pulls(bare_url: str) -
 
     assert (await fieldsync(bare_url, "migrate"))[0] == 0
     assert (await fieldsync(bare_url, "migrate"))[1] == "0 migrations applied"
-    _, tenant, _ = await fieldsync(bare_url, "tenant", "create", "Acme")
+    tenant, name = (await fieldsync(bare_url, "tenant", "create", "Acme"))[1].split()
     who = ("--tenant", tenant)
-    _, token, _ = await fieldsync(bare_url, "token", "create", "Ana", "--role", "technician", "--person", ANA, *who)
-    _, enrolment, _ = await fieldsync(bare_url, "device", "code", ANA, *who)
+    _, told, _ = await fieldsync(bare_url, "token", "create", "Ana", "--role", "technician", *who)
+    _, token, _, person = told.split()
+    _, enrolment, _ = await fieldsync(bare_url, "device", "code", person, *who)
 
     async with serving(bare_url, LIMITS) as url, httpx.AsyncClient(base_url=url) as client:
         enrolled = await client.post("/v1/devices/enrol", json={"code": enrolment, "name": "phone"})
         for shown in (token, enrolled.json()["token"]):
             answer = await client.get("/v1/sync/pull", headers={"authorization": f"Bearer {shown}"})
             assert answer.status_code == 200
+    assert name == "Acme"
     connection = await asyncpg.connect(bare_url)
     assert await connection.fetchval("SELECT count(*) FROM tenants") == 1
     await connection.close()
+
+
+async def test_a_token_names_its_person(bare_url: str) -> None:
+    """The person that was named is the one that is told."""
+    await fieldsync(bare_url, "migrate")
+    await fieldsync(bare_url, "tenant", "create", "Acme")
+
+    _, told, _ = await fieldsync(bare_url, "token", "create", "Ana", "--role", "technician", "--person", ANA)
+
+    assert told.splitlines()[1] == f"person  {ANA}"
+
+
+async def test_a_catalogue_is_put_in_force(bare_url: str, tmp_path: Path) -> None:
+    """The version is told; the same content keeps it, and a catalogue that moves records is refused in a sentence."""
+    await fieldsync(bare_url, "migrate")
+    await fieldsync(bare_url, "tenant", "create", "Acme")
+    same, new, moved, wrong = (tmp_path / name for name in ("same", "new", "moved", "wrong"))
+    same.write_text(source.text(None))
+    new.write_text(source.text(None).replace("limit = 500", "limit = 400"))
+    moved.write_text(source.text(None).replace(SCOPE, '"creator"]'))
+    wrong.write_text(source.text(None).replace('"manual"', '"person"', 1).replace('"bulk"', '"slow"', 1))
+
+    answers = [await fieldsync(bare_url, "catalog", "publish", str(path)) for path in (same, new, moved, wrong)]
+    stranger = await fieldsync(bare_url, "catalog", "publish", str(new), "--tenant", "77")
+
+    assert answers[0] == (0, "version 1 is in force for tenant 1", "")
+    assert answers[1] == (0, "version 2 is in force for tenant 1", "")
+    assert (answers[2][0], answers[2][2].partition(":")[0]) == (1, "collections.work_orders.scope")
+    assert (answers[3][0], len(answers[3][2].splitlines())) == (1, 3)
+    assert stranger == (1, "", "there is no tenant 77")
+
+
+async def test_an_import_that_cannot_begin_says_why(bare_url: str, tmp_path: Path) -> None:
+    """A folder, a missing file, a collection that is not there, a tenant that is not there: a sentence each."""
+    await fieldsync(bare_url, "migrate")
+    await fieldsync(bare_url, "tenant", "create", "Acme")
+    file = tmp_path / "orders.csv"
+    file.write_text(f"{sample.HEADER}\n")
+    missing = tmp_path / "none.csv"
+
+    answers = [
+        await fieldsync(bare_url, "import", "work-orders", str(tmp_path)),
+        await fieldsync(bare_url, "import", "work-orders", str(missing)),
+        await fieldsync(bare_url, "import", "work-oders", str(file)),
+        await fieldsync(bare_url, "import", "work-orders", str(file), "--tenant", "77"),
+    ]
+
+    assert {(code, len(told.splitlines())) for code, _, told in answers} == {(1, 1)}
+    told = [told for _, _, told in answers]
+    assert told[0] == f"{tmp_path} is a folder or device, not a file"
+    assert told[1] == f"there is no file {missing}"
+    assert told[2].startswith("there is no collection work_oders; there are ")
+    assert "work_orders" in told[2]
+    assert "77" in told[3]
+
+
+async def test_words_that_cannot_be_meant_are_refused_before_anything_is_done(bare_url: str) -> None:
+    """A person that is no UUID and a time that is not ahead are told by name; the database is not asked."""
+    role = ("--role", "technician")
+
+    answers = {
+        "--person": await fieldsync(bare_url, "token", "create", "Ana", *role, "--person", "ana"),
+        "--days": await fieldsync(bare_url, "token", "create", "Ana", *role, "--days", "0"),
+        "PERSON": await fieldsync(bare_url, "device", "code", "ana"),
+        "--hours": await fieldsync(bare_url, "device", "code", ANA, "--hours", "-1"),
+        "--port": await fieldsync(bare_url, "dev", "--port", "99999"),
+    }
+
+    assert {code for code, _, _ in answers.values()} == {USAGE}
+    assert all(option in told and "Traceback" not in told for option, (_, _, told) in answers.items())
 
 
 async def test_a_start_that_cannot_be_says_why(bare_url: str) -> None:
@@ -64,6 +141,7 @@ async def test_a_start_that_cannot_be_says_why(bare_url: str) -> None:
         await fieldsync(nowhere, "serve"),
         await fieldsync(nowhere, "migrate"),
         await fieldsync(bare_url, "device", "code", ANA, "--tenant", "77"),
+        await fieldsync(bare_url, "device", "code", ANA),
         await fieldsync(bare_url, "token", "create", "Ana", "--role", "admin", "--tenant", "77"),
     ]
 

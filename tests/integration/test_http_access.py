@@ -15,10 +15,13 @@ from syncserver.http.operation import OPT, Operation
 from syncserver.http.problems import CODES
 from syncserver.settings import Settings
 from syncserver.store import devices, people
-from tests.integration.service import ANA, DORA, KEYS, ROLES, Service, problem, uid
+from tests.integration.proxy import Proxy
+from tests.integration.service import ANA, DORA, KEYS, ROLES, Service, problem, serving, uid
 
 if TYPE_CHECKING:
     from litestar import Litestar
+
+    from syncserver.store.db import Database
 
 PLACES = {
     "{collection}": "work_orders",
@@ -181,6 +184,30 @@ async def test_what_is_not_there_is_told_as_a_problem(service: Service) -> None:
     assert problem(other) == (405, "method_not_allowed")
     assert "GET" in other.headers["allow"]
     assert options.status_code == 204
+
+
+async def test_a_database_that_is_away_is_no_mistake(database_url: str, database: Database) -> None:
+    """Reads, look-ups of tokens and enrolments say when to try again, and the log takes it as a warning."""
+    proxy = Proxy(database_url)
+    async with serving(await proxy.start()) as url:
+        service = Service(url, database)
+        await service.add_tenant()
+        desk, unseen = await service.office(), service.client(await service.token(ANA))
+        before = await desk.client.get("/v1/work_orders")
+        await proxy.stop()
+        with structlog.testing.capture_logs() as events:
+            places = ("/v1/work_orders", f"/v1/teams/{uid(1)}", "/v1/conflicts", "/v1/devices", "/v1/catalog", "/ready")
+            answers = [await desk.client.get(place) for place in places]
+            answers.append(await unseen.get("/v1/work_orders"))
+            answers.append(await unseen.post("/v1/devices/enrol", json={"code": "1.AAAA", "name": "phone"}))
+        await service.close()
+
+    assert before.status_code == 200
+    assert {problem(answer) for answer in answers} == {(503, "unavailable")}
+    assert {answer.headers["retry-after"] for answer in answers} == {"1"}
+    levels = {event["log_level"] for event in events if event["event"] != "request"}
+    assert "database_away" in {event["event"] for event in events}
+    assert "critical" not in levels
 
 
 async def test_the_counters_have_the_names_that_dashboards_use(service: Service) -> None:

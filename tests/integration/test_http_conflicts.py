@@ -129,6 +129,52 @@ async def test_the_shown_value_or_another_one_can_be_chosen(service: Service) ->
     assert problem(again) == (409, "conflict_decided")
 
 
+async def test_a_settling_happens_once(service: Service) -> None:
+    """A repeat under its key gets its answer; under a new key, or without, the conflict is decided."""
+    desk, _, _ = await two_accounts(service)
+    entry = await explained(desk)
+    key = {"idempotency-key": "s1"}
+
+    first, again = [await say(desk, "settle", entry, {**entry["shown"], "choose": "loser"}, **key) for _ in range(2)]
+    now = await explained(desk)
+    fresh = [await say(desk, "settle", now, {**now["shown"], "choose": "winner"}, **{"idempotency-key": "s2"})]
+    fresh.append(await say(desk, "settle", now, {**now["shown"], "choose": "winner"}))
+
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert [problem(answer) for answer in fresh] == [(409, "conflict_decided")] * 2
+    assert (await desk.show(1))["summary"] == "The pump was dead."
+
+
+async def test_a_word_on_a_deleted_record_does_not_bring_it_back(service: Service) -> None:
+    """An undo or settling of one of its cells is told that it is gone; a repeat still gets its answer."""
+    desk, _ = await overruled(service)
+    entry, key = await explained(desk), {"idempotency-key": "u1"}
+    done = await say(desk, "undo", entry, entry["shown"], **key)
+    rev = (await desk.show(1))["rev"]
+    await desk.client.delete(f"/v1/work_orders/{uid(1)}", headers={"if-match": f'"{rev}"'})
+    now = await explained(desk)
+
+    late = await say(desk, "undo", now, now["shown"])
+    again = await say(desk, "undo", entry, entry["shown"], **key)
+
+    assert problem(late) == (410, "record_deleted")
+    assert again.json() == done.json()
+    assert problem(await desk.client.get(f"/v1/work_orders/{uid(1)}")) == (410, "record_deleted")
+
+
+async def test_what_waits_on_a_deleted_record_stays_waiting(service: Service) -> None:
+    """A settling would bring it back as well, and the conflict is not closed behind its back."""
+    desk, _, _ = await two_accounts(service)
+    entry = await explained(desk)
+    rev = (await desk.show(1))["rev"]
+    await desk.client.delete(f"/v1/work_orders/{uid(1)}", headers={"if-match": f'"{rev}"'})
+
+    late = await say(desk, "settle", entry, {**(await explained(desk))["shown"], "choose": "loser"})
+
+    assert problem(late) == (410, "record_deleted")
+    assert [found["state"] for found in await desk.conflicts()] == ["open"]
+
+
 async def test_a_free_choice_is_the_office_s_own(service: Service) -> None:
     """A new text is written as the office, and closes what waited."""
     desk, _, _ = await two_accounts(service)
@@ -181,5 +227,17 @@ async def test_conflicts_are_listed_in_pages(service: Service) -> None:
     assert found == [uid(2), uid(1), uid(0)]
     assert [entry["record_id"] for entry in await desk.conflicts(record_id=uid(1))] == [uid(1)]
     assert await desk.conflicts(collection="teams") == []
-    for bad in ({"state": "lost"}, {"record_id": "x"}, {"cursor": "x"}):
-        assert problem(await desk.client.get("/v1/conflicts", params=bad)) == (400, "bad_filter")
+    for bad in (
+        "state=lost",
+        "record_id=x",
+        "cursor=x",
+        "cursor=1~%00",
+        "cursor=%D9%A3~1-1-title",
+        "collection=%00",
+        "state=open&state=open",
+        "limit=%D9%A3",
+    ):
+        assert problem(await desk.client.get(f"/v1/conflicts?{bad}")) == (400, "bad_filter"), bad
+    for nothing in ("%00", "1-1-%00", "1-1-title%0A", "x"):
+        assert problem(await desk.client.get(f"/v1/conflicts/{nothing}")) == (404, "unknown_conflict"), nothing
+    assert len((await desk.client.get("/v1/conflicts", params={"limit": "9" * 5_000})).json()["items"]) == 3

@@ -140,10 +140,12 @@ async def test_a_repeat_under_the_same_key_is_answered_the_same(service: Service
     first = await desk.client.patch(place, json={"title": "x"}, headers=shown)
     await desk.client.patch(place, json={"title": "y"}, headers={"if-match": first.headers["etag"]})
     again = await desk.client.patch(place, json={"title": "x"}, headers=shown)
+    seen_since = shown | {"if-match": (await desk.client.get(place)).headers["etag"]}
+    later = await desk.client.patch(place, json={"title": "x"}, headers=seen_since)
     other = await desk.client.patch(place, json={"title": "z"}, headers=shown)
 
     assert made[0].json() == made[1].json()
-    assert again.json() == first.json()
+    assert again.json() == later.json() == first.json()
     assert problem(other) == (422, "idempotency_key_reused")
     assert (await desk.client.get(place)).json()["title"] == "y"
     assert len((await desk.client.get("/v1/work_orders")).json()["items"]) == 1
@@ -171,6 +173,9 @@ async def test_a_write_that_cannot_be_meant_is_a_problem(service: Service) -> No
 
     mixed = await desk.change(1, rev, title="Pump", colour="red", completed_at="soon")
     unknown = await desk.client.patch(f"/v1/work_orders/{uid(2)}", json={"title": "x"}, headers={"if-match": '"1"'})
+    none_of_it = await desk.client.patch(
+        f"/v1/work_orders/{uid(1)}", json={"colour": "red", "cost": "1"}, headers={"if-match": f'"{rev}"'}
+    )
     orphan = await desk.client.post("/v1/tasks", json={"work_order_id": uid(7), "title": "t"})
 
     assert mixed["verdict"] == "refused"
@@ -184,6 +189,11 @@ async def test_a_write_that_cannot_be_meant_is_a_problem(service: Service) -> No
     assert problem(await make(colour="red")) == (422, "refused")
     assert problem(await make(**{"a\0b": 1})) == (422, "bad_mutation")
     assert problem(await make(set={"title": "a"}, was={"x" * 201: 1})) == (422, "bad_mutation")
+    assert problem(none_of_it) == (422, "refused")
+    assert {cell: told["code"] for cell, told in none_of_it.json()["cells"].items()} == {
+        "colour": "invalid",
+        "cost": "not_owner",
+    }
     assert problem(unknown) == (404, "unknown_record")
     assert problem(orphan) == (422, "missing_parent")
     assert problem(await desk.client.get("/v1/unicorns")) == (404, "unknown_collection")
@@ -218,8 +228,22 @@ async def test_lists_are_filtered_and_paged(service: Service) -> None:
     assert await listed(desk, crew=BEN) == ["job 5"]
     assert await listed(desk, assignee_id="") == [f"job {number}" for number in range(5)]
     assert await listed(desk, updated_since_rev=last["rev"] - 1) == ["job 5"]
-    for bad in ({"colour": "red"}, {"limit": "x"}, {"cursor": "x"}, {"updated_since_rev": "x"}, {"assignee_id": "x"}):
-        assert problem(await desk.client.get("/v1/work_orders", params=bad)) == (400, "bad_filter")
+    for bad in (
+        "work_orders?colour=red",
+        "work_orders?limit=x",
+        "work_orders?limit=-1",
+        "work_orders?cursor=x",
+        "work_orders?updated_since_rev=x",
+        "work_orders?updated_since_rev=%D9%A3",
+        "work_orders?assignee_id=x",
+        "work_orders?title=%00",
+        "work_orders?status=open&status=done",
+        "job_types?slot_minutes=--5",
+        "job_types?slot_minutes=" + "9" * 5_000,
+        "job_types?slot_minutes=%D9%A3",
+    ):
+        assert problem(await desk.client.get(f"/v1/{bad}")) == (400, "bad_filter"), bad
+    assert len((await desk.client.get("/v1/work_orders", params={"limit": "9" * 5_000})).json()["items"]) == 6
 
 
 async def test_any_collection_of_the_catalogue_has_its_routes(service: Service) -> None:
@@ -230,6 +254,16 @@ async def test_any_collection_of_the_catalogue_has_its_routes(service: Service) 
     found = (await desk.client.get("/v1/teams", params={"name": "North"})).json()
 
     assert found == {"items": [{"id": uid(1), "rev": made["rev"], "name": "North"}], "cursor": None}
+
+
+@pytest.mark.parametrize("name", ["connections", "deliveries", "people"])
+async def test_a_name_that_the_service_keeps_is_no_collection(service: Service, name: str) -> None:
+    """Where no route is yet, nothing is there; the catalogue has no say in it."""
+    desk = await service.office()
+
+    for place in (f"/v1/{name}", f"/v1/{name}/{uid(1)}"):
+        assert problem(await desk.client.get(place)) == (404, "not_found")
+    assert problem(await desk.client.post(f"/v1/{name}", json={"name": "x"})) == (404, "not_found")
 
 
 async def test_the_history_tells_each_cell_s_writes(service: Service) -> None:
@@ -258,6 +292,7 @@ async def test_a_work_order_is_assigned_rescheduled_and_cancelled(service: Servi
     """The three verbs are writes like any other, and a technician's phone hears of each."""
     desk, ana = await service.office(), await service.device()
     await desk.create(1, title="Boiler", time_zone="Europe/Zurich")
+    await hired(desk, ANA)
     place = f"/v1/work_orders/{uid(1)}"
 
     async def do(verb: str, **body: Any) -> dict[str, Any]:
@@ -282,6 +317,56 @@ async def test_a_work_order_is_assigned_rescheduled_and_cancelled(service: Servi
         f"/v1/teams/{uid(1)}/assign", json={"assignee_id": ANA}, headers={"if-match": '"1"'}
     )
     assert problem(answer) == (404, "not_found")
+
+
+async def hired(desk: Desk, person: str) -> None:
+    """Make the record of a technician."""
+    answer = await desk.client.post("/v1/technicians", json={"id": person, "name": "Ana"})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_only_a_technician_is_given_work(service: Service) -> None:
+    """Somebody unknown, deleted, or no id at all is refused by name; a repeat still gets its answer."""
+    desk = await service.office()
+    rev = (await desk.create(1, title="Boiler"))["rev"]
+    await hired(desk, ANA)
+
+    async def assign(who: Any, **headers: str) -> httpx.Response:
+        shown = {"if-match": f'"{rev}"', **headers}
+        return await desk.client.post(f"/v1/work_orders/{uid(1)}/assign", json={"assignee_id": who}, headers=shown)
+
+    unknown = [await assign(who) for who in (BEN, uid(1), "ana", "")]
+    given = await assign(ANA.upper(), **{"idempotency-key": "a1"})
+    await desk.client.delete(f"/v1/technicians/{ANA}", headers={"if-match": f'"{given.json()["rev"] - 1}"'})
+    gone = await assign(ANA)
+    again = await assign(ANA.upper(), **{"idempotency-key": "a1"})
+
+    assert {problem(answer) for answer in (*unknown, gone)} == {(422, "unknown_technician")}
+    assert given.json()["assignee_id"] == ANA
+    assert again.json() == given.json()
+    rev = given.json()["rev"]
+    assert (await assign(None)).json()["assignee_id"] is None
+
+
+async def test_a_window_does_not_end_before_it_starts(service: Service) -> None:
+    """The half that is left out counts as it stands; moments are compared, not their texts."""
+    desk = await service.office()
+    rev = (await desk.create(1, title="Boiler"))["rev"]
+
+    async def move(**body: Any) -> httpx.Response:
+        shown = {"if-match": f'"{rev}"'}
+        return await desk.client.post(f"/v1/work_orders/{uid(1)}/reschedule", json=body, headers=shown)
+
+    backwards = await move(window_start="2026-03-01T10:00:00Z", window_end="2026-03-01T09:00:00Z")
+    straight = await move(window_start="2026-03-01T10:00:00+02:00", window_end="2026-03-01T09:00:00Z")
+    rev = straight.json()["rev"]
+    half = await move(window_end="2026-03-01T07:59:59Z")
+    nonsense = await move(window_start="soon", window_end="2026-03-01T09:00:00Z")
+
+    assert problem(backwards) == problem(half) == (422, "bad_mutation")
+    assert straight.json()["window_start"] == "2026-03-01T08:00:00.000Z"
+    assert problem(nonsense) == (422, "refused")
+    assert (await move(window_end=None)).json()["window_end"] is None
 
 
 async def test_a_technician_reads_what_they_hold(service: Service) -> None:

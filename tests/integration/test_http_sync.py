@@ -259,6 +259,19 @@ async def test_a_pull_can_be_asked_for_both_ways(service: Service) -> None:
     assert problem(wrong) == (400, "bad_request")
 
 
+@pytest.mark.parametrize("name", ["limit", "max_bytes", "wait_ms"])
+async def test_a_negative_wish_is_a_mistake(service: Service, name: str) -> None:
+    """It is told by its name, in a body as in a query, and not taken for another number."""
+    ana = await service.device()
+
+    for answer in (
+        await ana.client.post("/v1/sync/pull", json={name: -1}),
+        await ana.client.get("/v1/sync/pull", params={name: "-1"}),
+    ):
+        assert problem(answer) == (400, "bad_request")
+        assert name in answer.json()["detail"]
+
+
 async def test_whoever_waits_is_told_at_once(service: Service) -> None:
     """A long poll ends when there is something new, well before its time is up."""
     desk, ana = await service.office(), await service.device()
@@ -307,7 +320,7 @@ async def test_a_revoked_device_is_told_so(service: Service) -> None:
     assert problem(await ana.push(ana.edit(1, op="create"))) == (403, "fenced")
     assert problem(await ana.client.get("/v1/sync/pull")) == (403, "fenced")
     refresh = await ana.client.post("/v1/devices/refresh", json={"refresh": ana.enrolled["refresh"]})
-    assert problem(refresh) == (401, "refresh_refused")
+    assert problem(refresh) == (403, "fenced")
     assert (await desk.client.get(f"/v1/work_orders/{uid(1)}")).status_code == 404
     assert (await ben.settled(ben.edit(2, op="create")))["applied"] == 1
     assert problem(await desk.client.post(f"/v1/devices/{uid(9)}/revoke")) == (404, "unknown_replica")

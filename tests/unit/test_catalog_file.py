@@ -164,7 +164,7 @@ def test_another_field_can_name_the_assignee_and_the_crew() -> None:
         ('crew = { kind = "set", of = "person"', 'crew = { kind = "set"', "jobs.fields.crew", "names the crew"),
         ('kind = "person"', 'kind = "text"', "jobs.fields.assignee_id", "names the assignee"),
         ("title = {", "Title = {", "jobs.fields.Title", "is no name"),
-        ("title = {", "rev = {", "jobs.fields.rev", "is what each record has anyway"),
+        ("title = {", "rev = {", "jobs.fields.rev", "is a key of the protocol"),
         ("title = {", '"$alive" = {', "jobs.fields.$alive", "is no name"),
         ("fields.name = {", "fields.name = 3 #", "sites.fields.name", "must be a table"),
     ],
@@ -233,6 +233,17 @@ def test_a_group_has_no_merge() -> None:
 
     assert (line_of("notes = {"), "collections.jobs.fields.notes.merge") in found
     assert (line_of("state = {"), "collections.jobs.fields.state.tie") in found
+
+
+@pytest.mark.parametrize(
+    "name", ["id", "rev", "set", "do", "was", "limit", "cursor", "verdict", "cells", "updated_since_rev"]
+)
+def test_no_field_bears_the_name_of_a_key_of_the_protocol(name: str) -> None:
+    """In a body or a query such a field could not be told from the key that stands beside it."""
+    (found,) = problems(JOBS.replace("title = {", f"{name} = {{") + SITES)
+
+    assert found.key == f"collections.jobs.fields.{name}"
+    assert found.message == f'"{name}" is a key of the protocol, beside which the fields stand'
 
 
 @pytest.mark.parametrize("name", sorted(ROUTE_NAMES))

@@ -114,7 +114,7 @@ def test_a_malformed_one_keeps_what_was_sent() -> None:
 
 def test_a_malformed_one_is_known_again() -> None:
     """A repeat in another order of keys is the same mutation; other content is another."""
-    one, other = good(1, rev="x"), good(1, rev="y")
+    one, other = good(1, rev="x"), good(1, rev="x", set={"title": "b"})
     (first,), (again,), (third,) = decode(one), decode(dict(reversed(one.items()))), decode(other)
 
     assert isinstance(first, Malformed)

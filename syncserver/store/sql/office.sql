@@ -47,6 +47,10 @@ WHERE tenant_id = $1 AND (seq, conflict_id) < ($2, $3)
 ORDER BY seq DESC, conflict_id DESC
 LIMIT $7
 
+-- Whether an answer is kept under an idempotency key.
+-- name: is_answered
+SELECT EXISTS (SELECT FROM remembered WHERE tenant_id = $1 AND key = $2)
+
 -- name: conflict
 SELECT conflict_id, seq, state, entry, made_at, ended_at, ended_rid, ended_n
 FROM conflicts
