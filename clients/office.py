@@ -78,6 +78,7 @@ class CellState(msgspec.Struct, frozen=True):
 
     dot: Dot | None
     siblings: tuple[Dot, ...]
+    rev: int = 0
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -261,4 +262,4 @@ def _told(reply: Reply) -> Told:
 
 
 def _seen(page: Explained) -> dict[str, Any]:
-    return {"dot": page.shown.dot, "siblings": page.shown.siblings}
+    return {"dot": page.shown.dot, "siblings": page.shown.siblings, "rev": page.shown.rev}

@@ -18,6 +18,7 @@ from replication.verdict import Side
 from replication.versions import Dot
 from syncserver.commands.errors import (
     BadFilter,
+    BadMutation,
     ConflictDecided,
     ConflictOpen,
     NothingToRestore,
@@ -60,10 +61,14 @@ Choice = Literal["winner", "loser", "value"]
 
 
 class Word(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a person says: the dot (and siblings) they were shown, and for a settling their choice."""
+    """What a person says: the dot (and siblings) they were shown, and for a settling their choice.
+
+    A delete is put back only with the `rev` that was shown beside: it has read the whole record.
+    """
 
     dot: Dot
     siblings: tuple[Dot, ...] = ()
+    rev: int | None = None
     choose: Choice = "loser"
     value: Any = None
 
@@ -75,6 +80,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
     dot: Dot | None
     siblings: tuple[Dot, ...]
+    rev: int
 
 
 class Review:
@@ -103,6 +109,7 @@ class Review:
             sentence=sentence(found),
             dot=cell.stamp.dot if cell else None,
             siblings=tuple(sibling.stamp.dot for sibling in cell.siblings) if cell else (),
+            rev=record.rev if record else 0,
         )
 
     async def undo(
@@ -145,7 +152,7 @@ class Review:
     ) -> tuple[MutationVerdict | None, Answer]:
         """Write the chosen value as the class it came from, with the shown state as what was seen."""
         chosen = conflict.winner if settles and word.choose == "winner" else conflict.loser
-        free = settles and word.choose == "value"
+        free = conflict.cell == ALIVE or (settles and word.choose == "value")
         decision = Decision(
             conflict=conflict.id,
             settles=settles,
@@ -153,16 +160,24 @@ class Review:
             authority="office" if free else chosen.authority,
             relation="" if free else chosen.relation,
         )
-        ask = _restore(conflict, msgspec.structs.replace(chosen, value=word.value) if free else chosen, key)
+        if settles and word.choose == "value":
+            chosen = msgspec.structs.replace(chosen, value=word.value)
+        ask = _restore(conflict, chosen, word.rev, key)
         return await self._office.write(who, ask, now_ms=now_ms, decision=decision)
 
 
-def _restore(conflict: Conflict, chosen: Side, key: str | None) -> Ask:
-    """Return the write that puts a side's value in place."""
+def _restore(conflict: Conflict, chosen: Side, rev: int | None, key: str | None) -> Ask:
+    """Return the write that puts a side's value in place.
+
+    Whether a record exists is for the office to say, whoever said so before. Of an edit that lost to a
+    delete the record is brought back; what it would have written stays in the entry.
+    """
     collection, record_id = conflict.collection, conflict.record_id
     if conflict.cell == ALIVE:
+        if rev is None:
+            raise BadMutation("send the rev that the conflict was shown with: a delete has read the whole record")
         op = "delete" if chosen.value is False else "restore"
-        return Ask(op=op, collection=collection, id=record_id, key=key)
+        return Ask(op=op, collection=collection, id=record_id, rev=rev, key=key)
     if conflict.rule.startswith("merge:") and isinstance(chosen.value, dict):
         raise NothingToRestore(f"nothing of {conflict.cell} was lost: both were taken in; write the value you want")
     return Ask(op="set", collection=collection, id=record_id, set={conflict.cell: chosen.value}, key=key)

@@ -60,6 +60,7 @@ class ShownState(msgspec.Struct, frozen=True):
 
     dot: Dot | None
     siblings: tuple[Dot, ...]
+    rev: int
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +135,7 @@ async def explain(request: Asking, conflict_id: FromPath[str]) -> Response[bytes
     """Explain one conflict."""
     found = await parts.found(request).review.conflict(request.auth, conflict_id)
     explanation = Explanation(
-        conflict=_listed(found.entry), sentence=found.sentence, shown=ShownState(found.dot, found.siblings)
+        conflict=_listed(found.entry), sentence=found.sentence, shown=ShownState(found.dot, found.siblings, found.rev)
     )
     return body.answer(request, msgspec.json.encode(explanation))
 

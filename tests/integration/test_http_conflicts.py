@@ -50,7 +50,8 @@ async def test_a_conflict_is_explained_in_words(service: Service) -> None:
     assert entry["sentence"] == "office ranks above device (assignee) for title, so its value stands."
     assert entry["conflict"]["loser"]["value"] == "Boiler, roof"
     assert entry["conflict"]["loser"]["dot"] == [ana.enrolled["rid"], 1]
-    assert entry["shown"] == {"dot": entry["conflict"]["winner"]["dot"], "siblings": []}
+    assert entry["shown"]["dot"] == entry["conflict"]["winner"]["dot"]
+    assert entry["shown"]["siblings"] == []
     assert problem(await desk.client.get("/v1/conflicts/1-1-nothing")) == (404, "unknown_conflict")
 
 
@@ -241,3 +242,22 @@ async def test_conflicts_are_listed_in_pages(service: Service) -> None:
     for nothing in ("%00", "1-1-%00", "1-1-title%0A", "x"):
         assert problem(await desk.client.get(f"/v1/conflicts/{nothing}")) == (404, "unknown_conflict"), nothing
     assert len((await desk.client.get("/v1/conflicts", params={"limit": "9" * 5_000})).json()["items"]) == 3
+
+
+async def test_a_delete_that_lost_can_be_put_back(service: Service) -> None:
+    """The office deletes what a technician had edited; the edit is kept, and an undo deletes after all."""
+    desk, ana = await service.office(), await service.device(ANA)
+    rev = (await desk.create(1, title="Boiler", status="planned", assignee_id=ANA))["rev"]
+    await ana.pull()
+    await ana.settled(ana.edit(1, set={"status": "done"}))
+    lost = await desk.client.delete(f"/v1/work_orders/{uid(1)}", headers={"If-Match": f'"{rev}"'})
+    entry = await explained(desk)
+
+    without_rev = await say(desk, "undo", entry, {"dot": entry["shown"]["dot"]})
+    undone = await say(desk, "undo", entry, entry["shown"])
+
+    assert lost.json()["verdict"] == "superseded"
+    assert problem(without_rev) == (422, "bad_mutation")
+    assert undone.json()["cells"]["$alive"]["verdict"] == "applied"
+    assert (await explained(desk))["conflict"]["state"] == "undone"
+    assert (await desk.client.get(f"/v1/work_orders/{uid(1)}")).status_code == 410

@@ -122,7 +122,7 @@ async def test_conflict_is_read_with_the_state_of_its_cell() -> None:
 
 
 CREW = {"assignee_id": None, "crew": ["ben"]}
-SEEN = {"dot": [3, 4], "siblings": [[5, 6]]}
+SEEN = {"dot": [3, 4], "siblings": [[5, 6]], "rev": 0}
 WRITES: list[tuple[Callable[[Office], Awaitable[object]], str, str, Any, bool]] = [
     (lambda o: o.create("work_orders", {"title": "P"}), "POST", "/work_orders", {"title": "P"}, False),
     (lambda o: o.change(SHOWN, "work_orders", title="P"), "PATCH", "/work_orders/wo", {"title": "P"}, True),
