@@ -21,8 +21,9 @@ NAME: Final = "fieldsync"
 CONNECT_SECONDS: Final = 10.0
 SERVER_VERSION_MIN: Final = 150_000
 
-Failure = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""All that says: this server is not there, or does not let us in."""
+Failure = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""All that says: this server is not there, or does not let us in. The last of them is what the client
+says when the server ends between its greeting and our first question."""
 
 T = TypeVar("T")
 

@@ -59,6 +59,8 @@ TRANSIENT: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    # Said of a server that ends between its greeting and our first statement.
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.TransactionRollbackError,
     asyncpg.OperatorInterventionError,
