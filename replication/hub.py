@@ -8,7 +8,7 @@ in the same database transaction as the counters, and answers only then.
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -90,8 +90,10 @@ def judge(state: State, submission: Submission) -> Answer:
             msgspec.structs.replace(mutation, n=replica.applied + 1 + place) for place, mutation in enumerate(mutations)
         )
     verdicts: list[MutationVerdict | msgspec.Raw] = []
-    for run in _runs(mutations, replica.applied):
-        if run[0].n > replica.applied + 1:
+    runs = list(_runs(mutations, replica.applied))
+    for run, following in zip_longest(runs, runs[1:]):
+        fresh = run[0].n > replica.applied
+        if run[0].n > replica.applied + 1 or (fresh and _cut_off(run, following)):
             return Answer(replica.applied, tuple(verdicts), expected=replica.applied + 1)
         if run[0].n <= replica.applied:
             verdicts += [_stored(state, submission.rid, mutation) for mutation in run]
@@ -99,6 +101,12 @@ def judge(state: State, submission: Submission) -> Answer:
             verdicts += Commit(state, submission, replica).judge(run)
     _remember(state, submission, verdicts)
     return Answer(replica.applied, tuple(verdicts))
+
+
+def _cut_off(run: list[Mutation | Malformed], following: list[Mutation | Malformed] | None) -> bool:
+    """Whether a tx goes on behind a gap: then none of it is judged until all of it is there."""
+    gap = following is not None and following[0].n > run[-1].n + 1
+    return gap and following is not None and run[0].tx is not None and following[0].tx == run[0].tx
 
 
 def _again(known: rows.Remembered, submission: Submission, replica: Replica) -> Answer:

@@ -148,3 +148,13 @@ def test_one_deep_value_spoils_its_own_mutation_alone() -> None:
 
     assert isinstance(first, Mutation)
     assert isinstance(second, Malformed)
+
+
+def test_a_tx_with_a_gap_waits_for_its_missing_part() -> None:
+    """Of a tx that goes on behind a gap nothing is judged; the answer says where to begin again."""
+    there = state()
+    cut = (edit(1, tx="t", set={"state": "c"}), edit(3, tx="t", set={"log": "x"}))
+
+    answer = hub.judge(there, Submission(rid=3, person="p", authority="device", mutations=cut, served=there.seq))
+
+    assert (answer.applied, answer.verdicts, answer.expected) == (0, (), 1)
