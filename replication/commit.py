@@ -6,7 +6,7 @@ conflicts, scope and authority are judged for each cell and never refuse a tx.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,10 +20,6 @@ from replication.versions import Dot
 
 if TYPE_CHECKING:
     from replication.rows import Key
-
-
-DONE: Final = frozenset({"applied", "merged", "converged"})
-"""The verdicts after which a person's word on a conflict has taken effect."""
 
 
 def digest_of(mutation: Mutation | Malformed) -> bytes:
