@@ -1,6 +1,6 @@
-"""The tables, declared once for queries of the office. The migrations make them; a test compares.
+"""The tables as they must be. The migrations make them; a test compares the two.
 
-Hot statements are in `sql/`; here SQLAlchemy is used only to compose what people ask for.
+Statements are in `sql/`.
 """
 
 from __future__ import annotations
