@@ -21,9 +21,9 @@ from replication import kinds
 Authority: TypeAlias = Literal["device", "office", "crm", "erp", "payroll", "telematics", "portal", "hub"]
 Relation: TypeAlias = Literal["assignee", "crew", "creator", "former"]
 Priority: TypeAlias = Literal["assignment", "job", "reference", "bulk"]
-AgainstEdit: TypeAlias = Literal["keep_edit", "delete_wins"]
-Tie: TypeAlias = Literal["first", "last", "manual"]
-Merge: TypeAlias = Literal["append", "union", "counter"]
+AgainstEdit: TypeAlias = Literal["keep_edit", "delete_wins", "manual"]
+Tie: TypeAlias = Literal["first", "last", "clock", "manual"]
+Merge: TypeAlias = Literal["append", "union", "counter", "max", "min", "lattice", "text3"]
 Source: TypeAlias = Literal["assignee", "crew", "creator", "creator_until_assigned", "all", "parent", "references"]
 
 AUTHORITIES: Final[tuple[Authority, ...]] = get_args(Authority)
@@ -36,11 +36,20 @@ KINDS_OF_MERGE: Final[dict[Merge, tuple[kinds.Kind, ...]]] = {
     "append": ("text",),
     "union": ("set",),
     "counter": ("integer", "decimal"),
+    "max": ("integer", "decimal", "instant", "date"),
+    "min": ("integer", "decimal", "instant", "date"),
+    "lattice": ("choice",),
+    "text3": ("text",),
 }
+MERGES_BY_VALUE: Final[frozenset[Merge]] = frozenset({"max", "min", "lattice"})
+"""Merges that need no more than the two values; the others have to know what was done."""
+MERGES_BY_OP: Final[frozenset[Merge]] = frozenset({"append", "union", "counter"})
+"""Merges whose fields a writer may also send an operation on."""
 
 ROUTE_NAMES: Final = frozenset(
     {
         "attachments",
+        "audit",
         "auth",
         "catalog",
         "conflicts",
@@ -48,6 +57,7 @@ ROUTE_NAMES: Final = frozenset(
         "dead_letters",
         "deliveries",
         "devices",
+        "held",
         "hooks",
         "mappings",
         "people",
@@ -69,15 +79,22 @@ COLLECTIONS_MAX: Final = 200
 FIELDS_PER_COLLECTION_MAX: Final = 200
 GROUP_MEMBERS_MAX: Final = 16
 CHOICES_MAX: Final = 200
+SIBLINGS_MAX: Final = 16
+"""How many values wait in one cell, where a catalogue does not say."""
+SIBLINGS_LIMIT_MAX: Final = 100
 SIZE_MAX: Final[dict[kinds.Kind, int]] = {"text": 200_000, "set": 2_000, "json": 262_144}
 """The largest `limit` a field may ask for: above it one value would fill a page of a pull."""
 
 
 class Field(kinds.Shape, frozen=True, kw_only=True):
-    """One field of a collection. `to` is the collection that a reference points to."""
+    """One field of a collection. `to` is the collection that a reference points to.
+
+    `order` are chains of choices, each from the lowest to the highest, that a lattice is made of.
+    """
 
     name: str
     to: str = ""
+    order: tuple[tuple[str, ...], ...] = ()
 
 
 class RankEntry(msgspec.Struct, frozen=True):
@@ -166,15 +183,20 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """All collections. `version` is the number that the tenant gave to this content."""
+    """All collections. `version` is the number that the tenant gave to this content.
+
+    `siblings` is how many values wait in one cell for a person.
+    """
 
     collections: dict[str, Collection]
     version: int = 0
+    siblings: int = SIBLINGS_MAX
 
     @cached_property
     def hash(self) -> str:
         """Hex digest of the content: what it says, not its layout, comments or version."""
-        content = msgspec.json.encode(self.collections, order="sorted")
+        limits = {} if self.siblings == SIBLINGS_MAX else {"$limits": {"siblings": self.siblings}}
+        content = msgspec.json.encode({**self.collections, **limits}, order="sorted")
         return hashlib.sha256(content).hexdigest()
 
     def parents(self, collection: str) -> tuple[str, ...]:

@@ -6,15 +6,17 @@ into sight (its children, what it refers to), and this flow must come to an end.
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
+from replication import joins
 from replication.catalog import GROUP_MEMBERS_MAX, Catalog, CellRule, Collection
 from replication.catalog_sheet import did_you_mean, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from replication.catalog import Source
+    from replication.catalog import Field, Source
     from replication.catalog_sheet import Notes, Sheet
     from replication.toml_lines import Path
 
@@ -60,6 +62,23 @@ def _check_alike(groups: Sheet, members: tuple[str, ...], rules: dict[str, CellR
                 groups.notes.add((*fields, member, key), message)
         if rule.merge:
             groups.notes.add((*fields, member, "merge"), "a field in a group has no merge of its own")
+
+
+def check_order(sheet: Sheet, field: Field, order: tuple[tuple[str, ...], ...]) -> None:
+    """Note what keeps chains of choices from being a lattice: any two need one least choice above both."""
+    named = {step for chain in order for step in chain}
+    for step in sorted(named - set(field.choices)):
+        sheet.note("order", f"{shown(step)} is none of the choices{did_you_mean(step, field.choices)}")
+    for choice in sorted(set(field.choices) - named):
+        sheet.note("order", f"leaves out {shown(choice)}: each choice has its place in a chain")
+    ups = joins.above(order)
+    if circle := next((one for one in sorted(ups) for other in ups[one] if one != other and one in ups[other]), None):
+        sheet.note("order", f"{shown(circle)} is above itself")
+        return
+    for one, other in combinations(sorted(named), 2):
+        if joins.least_above(order, one, other) is joins.MISSING:
+            sheet.note("order", f"{shown(one)} and {shown(other)} have no single least choice above both")
+            return
 
 
 def _check_references(catalog: Catalog, collection: Collection, notes: Notes) -> None:

@@ -25,6 +25,8 @@ from replication.catalog import (
     PRIORITIES,
     RELATIONS,
     ROUTE_NAMES,
+    SIBLINGS_LIMIT_MAX,
+    SIBLINGS_MAX,
     SIZE_MAX,
     TIES,
     AgainstEdit,
@@ -66,6 +68,7 @@ FIELD_KEYS: Final = (
     "owner",
     "tie",
     "merge",
+    "order",
     "choices",
     "to",
     "of",
@@ -110,11 +113,23 @@ def _syntax_problem(text: str, message: str) -> Problem:
 
 
 def _catalog(top: Sheet, version: int) -> Catalog:
-    top.refuse_others(("collections",))
+    top.refuse_others(("collections", "limits"))
     tables = top.tables("collections", COLLECTIONS_MAX)
     if not tables:
         top.note("collections", "is missing: a catalogue has at least one [collections.NAME]")
-    return Catalog(collections={name: _collection(name, sheet) for name, sheet in tables}, version=version)
+    collections = {name: _collection(name, sheet) for name, sheet in tables}
+    return Catalog(collections=collections, version=version, siblings=_siblings(top))
+
+
+def _siblings(top: Sheet) -> int:
+    """Return how many values may wait in one cell: the one limit that belongs to the rules."""
+    limits = Sheet(top.notes, ("limits",), top.values.get("limits", {}))
+    limits.refuse_others(("siblings",))
+    most = limits.values.get("siblings", SIBLINGS_MAX)
+    if type(most) is not int or not 1 <= most <= SIBLINGS_LIMIT_MAX:
+        limits.note("siblings", f"must be a whole number from 1 to {SIBLINGS_LIMIT_MAX}")
+        return SIBLINGS_MAX
+    return most
 
 
 def _collection(name: str, sheet: Sheet) -> Collection:
@@ -144,6 +159,7 @@ def _fields(sheet: Sheet) -> tuple[dict[str, Field], dict[str, CellRule]]:
         table.refuse_others(FIELD_KEYS)
         fields[name] = _field(name, table)
         rules[name] = _rule(name, table, fields[name].kind)
+        fields[name] = msgspec.structs.replace(fields[name], order=_order(table, fields[name], rules[name].merge))
         if rules[name].merge == "append":
             fields[name] = msgspec.structs.replace(fields[name], keeps_space=True)
     if not fields:
@@ -274,6 +290,21 @@ def _merge(sheet: Sheet, kind: kinds.Kind) -> Merge | None:
         allowed = [each for each in MERGES if kind in KINDS_OF_MERGE[each]]
         sheet.note("merge", f"{merge} needs kind {' or '.join(fitting)}, this field is {kind}", allowed)
     return merge
+
+
+def _order(sheet: Sheet, field: Field, merge: Merge | None) -> tuple[tuple[str, ...], ...]:
+    """Return the chains of a lattice: lists of choices, each from the lowest to the highest."""
+    if merge != "lattice":
+        if sheet.has("order"):
+            sheet.note("order", 'means something only beside merge = "lattice"')
+        return ()
+    chains = sheet.values.get("order")
+    if not isinstance(chains, list) or not chains or not all(isinstance(chain, list) for chain in chains):
+        sheet.note("order", "is missing or no list of lists: a lattice lists chains of choices, from low to high")
+        return ()
+    order = tuple(tuple(str(step) for step in chain) for chain in chains)
+    catalog_check.check_order(sheet, field, order)
+    return order
 
 
 def _scope(sheet: Sheet) -> tuple[ScopeSource, ...]:

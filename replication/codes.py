@@ -21,5 +21,9 @@ CODES: Final = {
     "tx_refused": "another mutation of the same tx was refused, so this one was not carried out",
     "unknown_person": "`by` names a person who is not enrolled on this replica",
     "base_clamped": "settled, but its base lay above all that this replica was ever served",
+    "held_schema": "what was asked for fitted an older catalogue and does not fit the present one",
+    "held_before": "the record, or the one it belongs to, is made by a mutation that is held",
+    "held_tx": "another mutation of the same tx is held, so this one is held with it",
+    "held_fenced": "the device was revoked; its unsent work waits for a person",
     "verdict_expired": "this mutation was settled before; its verdict is no longer kept",
 }

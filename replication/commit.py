@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from replication import fold, rows, scope, validity
+from replication import existence, fold, rows, scope, validity
+from replication.actor import Actor, Outcome
 from replication.merge import Place
-from replication.mutation import Mutation, Trouble, digest
+from replication.mutation import Hold, Mutation, Trouble, digest
 from replication.record import ALIVE, Record, fields
 from replication.state import PRIORITIES, SEQUENTIAL, Replica, Settled, State, Submission
 from replication.verdict import KEEPS, MOVES, CellVerdict, Malformed, MutationVerdict, gravest
@@ -27,17 +28,17 @@ def digest_of(mutation: Mutation | Malformed) -> bytes:
     return digest(mutation) if isinstance(mutation, Mutation) else mutation.digest()
 
 
-def refused(state: State, mutation: Mutation | Malformed, trouble: Trouble) -> MutationVerdict:
-    """Return the verdict of a mutation that was not carried out."""
+def not_judged(state: State, mutation: Mutation | Malformed, why: Trouble | Hold) -> MutationVerdict:
+    """Return the verdict of a mutation that was not carried out: refused, or held for a person."""
     return MutationVerdict(
         n=mutation.n,
-        verdict="refused",
+        verdict="held" if isinstance(why, Hold) else "refused",
         schema=state.catalog.version,
         collection=mutation.collection,
         id=mutation.id,
         rev=state.record((mutation.collection, mutation.id)).rev,
-        code=trouble.code,
-        message=trouble.message,
+        code=why.code,
+        message=why.message,
     )
 
 
@@ -48,98 +49,99 @@ class Commit:
         self.state = state
         self.submission = submission
         self.replica = replica
-        self.sequential = replica.kind in SEQUENTIAL
+        self.by_device = replica.kind in SEQUENTIAL or submission.released is not None
         self.served = max(submission.served, replica.served) if submission.numbered else state.seq
         self.changes: list[rows.Change] = []
         self.feed: list[rows.FeedRow] = []
 
     def judge(self, run: list[Mutation | Malformed]) -> list[MutationVerdict]:
-        """Judge the run: if one mutation of a tx cannot be meant, none of the tx is carried out.
-
-        That a merged value outgrows its field shows only when it is made; then all is taken back.
-        """
-        prepared = [self._prepare(mutation) for mutation in run]
-        troubles = self._troubles(prepared)
-        before = _Checkpoint(self.state, self.replica) if _may_outgrow(prepared) else None
-        verdicts = self._carry_out(run, prepared, troubles)
-        outgrown = next(((i, said) for i, told in enumerate(verdicts) if (said := _invalid(told))), None)
-        if before is not None and outgrown is not None:
-            before.restore(self.state, self.replica)
-            self.changes, self.feed = [], []
-            troubles[outgrown[0]] = Trouble("invalid", outgrown[1])
-            verdicts = self._carry_out(run, prepared, troubles)
+        """Judge the run, and give its rows to the state."""
+        self.state.journal.begin()
+        self.state.memberships.journal.begin()
+        verdicts = self._together(run) if run[0].tx is not None else [self._alone(run[0])]
         self._commit()
         return verdicts
 
-    def _carry_out(
-        self,
-        run: list[Mutation | Malformed],
-        prepared: list[validity.Prepared | Trouble],
-        troubles: list[Trouble | None],
-    ) -> list[MutationVerdict]:
-        """Settle each mutation of the run, or refuse all of them if one is in trouble."""
-        culprit = next((i for i, trouble in enumerate(troubles) if trouble is not None), None)
-        verdicts = []
-        for place, mutation in enumerate(run):
-            ready, trouble = prepared[place], troubles[place]
-            if culprit is not None and trouble is None:
-                trouble = _tx_refused(run[culprit].n)
-            if trouble is not None or isinstance(ready, Trouble):
-                refusal = trouble or Trouble("bad_mutation", "not judged")
-                verdicts.append(self._keep(mutation, refused(self.state, mutation, refusal)))
-            else:
-                verdicts.append(self._keep(mutation, self._settle(ready)))
-        return verdicts
+    def _alone(self, mutation: Mutation | Malformed) -> MutationVerdict:
+        ready = self._examine(mutation)
+        if not isinstance(ready, validity.Prepared):
+            return self._turn_away(mutation, ready)
+        return self._keep(mutation, self._settle(ready))
 
-    def _prepare(self, mutation: Mutation | Malformed) -> validity.Prepared | Trouble:
+    def _together(self, run: list[Mutation | Malformed]) -> list[MutationVerdict]:
+        """Carry out a tx, each mutation after those before it; take all back if one cannot be meant."""
+        before = _Checkpoint(self.state, self.replica)
+        outcomes = [self._attempt(mutation) for mutation in run]
+        culprit = _first(run, outcomes, Trouble) or _first(run, outcomes, Hold)
+        if culprit is None:
+            return [outcome for outcome in outcomes if isinstance(outcome, MutationVerdict)]
+        before.restore(self.state, self.replica)
+        self.changes, self.feed = [], []
+        whole = _tx_refused(culprit[0]) if isinstance(culprit[1], Trouble) else _tx_held(culprit[0])
+        own = [outcome if isinstance(outcome, type(whole)) else whole for outcome in outcomes]
+        return [self._turn_away(mutation, why) for mutation, why in zip(run, own, strict=True)]
+
+    def _attempt(self, mutation: Mutation | Malformed) -> MutationVerdict | Trouble | Hold:
+        """Settle one mutation of a tx. That a merged value outgrows its field shows only when it is made."""
+        ready = self._examine(mutation)
+        if isinstance(ready, Hold) and isinstance(mutation, Mutation) and mutation.op == "create":
+            self.state.held.add((mutation.collection, mutation.id))
+        if not isinstance(ready, validity.Prepared):
+            return ready
+        verdict = self._keep(mutation, self._settle(ready))
+        outgrown = next((cell.message for cell in verdict.cells.values() if cell.code == "invalid"), None)
+        return Trouble("invalid", outgrown) if outgrown is not None else verdict
+
+    # Whether it can be judged.
+
+    def _examine(self, mutation: Mutation | Malformed) -> validity.Prepared | Trouble | Hold:
         if isinstance(mutation, Malformed):
             return Trouble("bad_mutation", mutation.message)
         if mutation.by is not None and mutation.by not in self.submission.persons:
             return Trouble("unknown_person", f"`by` names {mutation.by}, not enrolled here")
-        return validity.prepare(mutation, self.state.catalog)
+        if self.submission.rescue and self.replica.fenced:
+            return Hold("held_fenced", "the device was revoked; a person decides what becomes of this")
+        ready = validity.prepare(mutation, self.state.catalog)
+        if self._fitted_before(mutation, ready):
+            written, present = self.submission.schema, self.state.catalog.version
+            return Hold("held_schema", f"it fits catalogue version {written} and not the present one, {present}")
+        return ready if isinstance(ready, Trouble) else self._structure(ready)
 
-    def _troubles(self, prepared: list[validity.Prepared | Trouble]) -> list[Trouble | None]:
-        """Look at the run's structure alone, each mutation after those before it."""
-        alive: dict[Key, bool] = {}
-        found: list[Trouble | None] = []
-        for ready in prepared:
-            trouble = ready if isinstance(ready, Trouble) else self._structure(ready, alive)
-            found.append(trouble)
-            if trouble is None and not isinstance(ready, Trouble):
-                self._foresee(ready, alive)
-        return found
+    def _fitted_before(self, mutation: Mutation, ready: validity.Prepared | Trouble) -> bool:
+        """Whether what is wrong with the mutation was right by the catalogue that its writer went by."""
+        older = self.state.older.get(self.submission.schema)
+        if older is None or (isinstance(ready, validity.Prepared) and not ready.bad):
+            return False
+        before = validity.prepare(mutation, older)
+        if isinstance(before, Trouble):
+            return False
+        return isinstance(ready, Trouble) or bool(ready.bad.keys() - before.bad.keys())
 
-    def _foresee(self, ready: validity.Prepared, alive: dict[Key, bool]) -> None:
-        """Note which records the rest of the run will find there or deleted."""
-        op, authority = ready.mutation.op, self.submission.authority
-        other = self.submission.authorities.get(ready.mutation.collection, {})
-        if op == "create" and (ready.drafts or not ready.bad):
-            rules = ready.collection.cells
-            granted = (rules[cell] for cell in ready.drafts) if ready.drafts else rules.values()
-            if any(other.get(rule.name, authority) in rule.write for rule in granted):
-                alive[ready.key] = True
-        elif op in ("delete", "restore") and authority in ready.collection.delete:
-            alive[ready.key] = op == "restore"
-
-    def _structure(self, ready: validity.Prepared, alive: dict[Key, bool]) -> Trouble | None:
+    def _structure(self, ready: validity.Prepared) -> validity.Prepared | Trouble | Hold:
+        """Look at what the mutation presupposes: that its record and its parent are there."""
         mutation, record = ready.mutation, self.state.record(ready.key)
-        if mutation.op != "create" and not record.exists and ready.key not in alive:
-            return Trouble("unknown_record", f"no {mutation.collection} {mutation.id} is known")
-        if mutation.op in ("create", "set") and self._knew_deleted(record, ready, alive):
+        if mutation.op != "create" and not record.exists:
+            missing = f"no {mutation.collection} {mutation.id} is known"
+            return self._wait_for(ready.key) or Trouble("unknown_record", missing)
+        if mutation.op in ("create", "set") and self._knew_deleted(record, ready):
             return Trouble("record_deleted", "the record was deleted and the writer knew it")
         if mutation.tx is not None and ready.bad:
             return next(iter(ready.bad.values()))
-        return self._missing_parent(ready, alive)
+        return self._missing_parent(ready) or ready
 
-    def _knew_deleted(self, record: Record, ready: validity.Prepared, alive: dict[Key, bool]) -> bool:
-        if ready.key in alive:
-            return not alive[ready.key]
+    def _wait_for(self, key: Key) -> Hold | None:
+        """Return why to wait for a record whose create waits; only what a device sends waits, others are told."""
+        if key not in self.state.held or not self.submission.numbered:
+            return None
+        return Hold("held_before", f"{key[0]} {key[1]} is made by a mutation that is held")
+
+    def _knew_deleted(self, record: Record, ready: validity.Prepared) -> bool:
         dead = record.cells.get(ALIVE)
         if dead is None or dead.value is True:
             return False
-        return fold.saw(ALIVE, dead, ready, self._actor(ready, record))
+        return existence.saw(ALIVE, dead, ready, self._actor(ready, record))
 
-    def _missing_parent(self, ready: validity.Prepared, alive: dict[Key, bool]) -> Trouble | None:
+    def _missing_parent(self, ready: validity.Prepared) -> Trouble | Hold | None:
         for name in self.state.catalog.parents(ready.mutation.collection):
             cell = ready.collection.cell_of(name)
             draft = ready.drafts.get(cell)
@@ -149,9 +151,11 @@ class Commit:
             if target is None:
                 continue
             key = (ready.collection.fields[name].to, str(target))
-            if not self.state.record(key).exists and key not in alive:
-                return Trouble("missing_parent", f"{name} names {key[0]} {key[1]}, not known")
+            if not self.state.record(key).exists:
+                return self._wait_for(key) or Trouble("missing_parent", f"{name} names {key[0]} {key[1]}, not known")
         return None
+
+    # What it does.
 
     def _settle(self, ready: validity.Prepared) -> MutationVerdict:
         """Fold the mutation into its record and note what follows from it."""
@@ -159,35 +163,55 @@ class Commit:
         before = state.record(ready.key)
         hub = state.replicas[state.hub_rid]
         hub_dot = Dot(hub.rid, hub.applied + 1)
-        place = Place(ready.collection, mutation.id, state.seq + 1, hub_dot, state.catalog.version)
+        catalog = state.catalog
+        place = Place(
+            ready.collection, mutation.id, state.seq + 1, hub_dot, catalog.version, catalog.siblings, state.proof
+        )
         outcome = fold.fold(before, ready, self._actor(ready, before), place)
         if any(cell.dot == hub_dot for cell in outcome.cells.values()):
             hub.applied += 1
         if outcome.record is not before:
-            state.records[ready.key] = state.effects.records[ready.key] = outcome.record
+            state.journal.put(state.records, ready.key, outcome.record)
+            state.journal.put(state.effects.records, ready.key, outcome.record)
         if outcome.moved:
             state.seq += 1
             self._travel(ready, before, outcome)
         self._conflicts(ready, outcome)
+        if self.submission.released is not None and not _is_refused_whole(outcome):
+            released = rows.HeldUpdate(
+                self.submission.released, Dot(self.replica.rid, mutation.n), self.submission.releaser
+            )
+            state.effects.released.append(released)
+            state.waiting.discard(released.dot)
+            state.held.discard(ready.key)
         return self._verdict(ready, outcome)
 
-    def _actor(self, ready: validity.Prepared, record: Record) -> fold.Actor:
+    def _actor(self, ready: validity.Prepared, record: Record) -> Actor:
         mutation = ready.mutation
-        person = mutation.by or self.submission.person
-        return fold.Actor(
-            dot=Dot(self.replica.rid, mutation.n),
+        person, dot = mutation.by or self.submission.person, Dot(self.replica.rid, mutation.n)
+        return Actor(
+            dot=dot,
             person=person,
             authority=self.submission.authority,
             relations=self._relations(ready, record, person),
-            sequential=self.sequential,
+            chain=dot if self.replica.kind in SEQUENTIAL else self.submission.released,
             served=self.served,
+            restored_to=self.state.restored_to,
             at=mutation.at,
+            time=self._time(mutation),
             authorities=self.submission.authorities.get(mutation.collection, {}),
         )
 
+    def _time(self, mutation: Mutation) -> int:
+        """Return when the mutation was made, in the hub's time: not before the last contact, not after now."""
+        submission = self.submission
+        if not submission.numbered or mutation.at is None:
+            return submission.received
+        return max(self.replica.contact, min(mutation.at + submission.offset, submission.received))
+
     def _relations(self, ready: validity.Prepared, record: Record, person: str) -> tuple[str, ...]:
         """Return what the person is to the record; nothing means out of scope."""
-        if self.submission.authority != "device" or not self.sequential:
+        if self.submission.authority != "device" or not self.by_device:
             return (self.submission.relation,)
         if not record.exists:
             return ("creator",)
@@ -200,11 +224,11 @@ class Commit:
         held = scope.was_member(memberships, ready.key, person, ready.mutation.rev)
         return ("former",) if held else ()
 
-    def _travel(self, ready: validity.Prepared, before: Record, outcome: fold.Outcome) -> None:
+    def _travel(self, ready: validity.Prepared, before: Record, outcome: Outcome) -> None:
         """Number the change and the enters and leaves that follow from it; fan them out."""
         state, mutation, after = self.state, ready.mutation, outcome.record
         creator = None
-        if not before.exists and self.replica.kind == "device":
+        if not before.exists and self.by_device:
             creator = mutation.by or self.submission.person
         seq = state.seq
         moves = scope.refresh(state.memberships, state.catalog, before, after, creator, seq)
@@ -222,7 +246,7 @@ class Commit:
             state.seq += 1
             self._row(person, "leave", key, state.seq)
 
-    def _change(self, ready: validity.Prepared, outcome: fold.Outcome, seq: int) -> rows.Change:
+    def _change(self, ready: validity.Prepared, outcome: Outcome, seq: int) -> rows.Change:
         mutation, after = ready.mutation, outcome.record
         other = self.submission.authorities.get(mutation.collection, {})
         cells = {
@@ -260,7 +284,7 @@ class Commit:
             )
         )
 
-    def _conflicts(self, ready: validity.Prepared, outcome: fold.Outcome) -> None:
+    def _conflicts(self, ready: validity.Prepared, outcome: Outcome) -> None:
         effects, seq = self.state.effects, self.state.seq
         effects.conflicts += [rows.ConflictRow(seq, entry) for entry in outcome.conflicts]
         dot = Dot(self.replica.rid, ready.mutation.n)
@@ -271,7 +295,7 @@ class Commit:
             rows.ConflictUpdate(entry, "settled" if settled else "undone", dot) for entry, settled in ended.items()
         ]
 
-    def _verdict(self, ready: validity.Prepared, outcome: fold.Outcome) -> MutationVerdict:
+    def _verdict(self, ready: validity.Prepared, outcome: Outcome) -> MutationVerdict:
         mutation = ready.mutation
         seqs = [cell.seq for cell in outcome.cells.values()]
         self.replica.served = max([self.replica.served, *seqs])
@@ -289,6 +313,25 @@ class Commit:
             message=alone.message,
             fields=fields(outcome.record, ready.collection) if self.submission.want_fields else msgspec.UNSET,
         )
+
+    def _turn_away(self, mutation: Mutation | Malformed, why: Trouble | Hold) -> MutationVerdict:
+        """Keep a mutation that is not carried out: refused, or held until a person has looked at it."""
+        if isinstance(why, Hold) and isinstance(mutation, Mutation):
+            mutation = _clamped(mutation, self.served)
+            self.state.effects.held.append(
+                rows.HeldRow(
+                    dot=Dot(self.replica.rid, mutation.n),
+                    collection=mutation.collection,
+                    record_id=mutation.id,
+                    op=mutation.op,
+                    code=why.code,
+                    schema=self.submission.schema,
+                    time=self._time(mutation),
+                )
+            )
+            if mutation.op == "create":
+                self.state.held.add((mutation.collection, mutation.id))
+        return self._keep(mutation, not_judged(self.state, mutation, why))
 
     def _keep(self, mutation: Mutation | Malformed, verdict: MutationVerdict) -> MutationVerdict:
         """Advance the counter and keep the verdict, whatever it is."""
@@ -328,33 +371,45 @@ class _Checkpoint:
     def __init__(self, state: State, replica: Replica) -> None:
         self.seq, self.hub = state.seq, state.replicas[state.hub_rid].applied
         self.applied, self.served = replica.applied, replica.served
-        self.records, self.changed = dict(state.records), dict(state.effects.records)
-        self.memberships = state.memberships.copy()
         effects = state.effects
-        self.lengths = len(effects.ledger), len(effects.conflicts), len(effects.updates)
+        self.lengths = len(effects.ledger), len(effects.conflicts), len(effects.updates), len(effects.released)
+        self.waiting, self.held = set(state.waiting), set(state.held)
 
     def restore(self, state: State, replica: Replica) -> None:
         """Bring the state back; what the ledger says of the run is written over by its second judging."""
         state.seq, state.replicas[state.hub_rid].applied = self.seq, self.hub
         replica.applied, replica.served = self.applied, self.served
-        state.records, state.effects.records = self.records, self.changed
-        state.memberships = self.memberships
-        ledger, conflicts, updates = self.lengths
+        state.journal.undo()
+        state.memberships.journal.undo()
+        state.waiting, state.held = self.waiting, self.held
+        ledger, conflicts, updates, released = self.lengths
         del state.effects.ledger[ledger:], state.effects.conflicts[conflicts:], state.effects.updates[updates:]
+        del state.effects.released[released:]
 
 
-def _may_outgrow(prepared: list[validity.Prepared | Trouble]) -> bool:
-    """Whether a tx has a cell whose value is made by a merge or an operation."""
-    return any(
-        ready.mutation.tx is not None and any(ready.collection.cells[cell].merge for cell in ready.drafts)
-        for ready in prepared
-        if not isinstance(ready, Trouble)
-    )
+def _first(
+    run: list[Mutation | Malformed], outcomes: list[MutationVerdict | Trouble | Hold], kind: type[Trouble | Hold]
+) -> tuple[int, Trouble | Hold] | None:
+    """Return the number of the first mutation with such an outcome, and the outcome."""
+    found = ((each.n, outcome) for each, outcome in zip(run, outcomes, strict=True) if isinstance(outcome, kind))
+    return next(found, None)
 
 
-def _invalid(told: MutationVerdict) -> str | None:
-    """Return why a cell of the mutation could not be meant, if one could not."""
-    return next((cell.message for cell in told.cells.values() if cell.code == "invalid"), None)
+def _clamped(mutation: Mutation, served: int) -> Mutation:
+    """Return the mutation with no base above what its writer had been served."""
+    if isinstance(mutation.base, int):
+        return msgspec.structs.replace(mutation, base=min(mutation.base, served))
+    base = {cell: min(seq, served) for cell, seq in mutation.base.items()}
+    return msgspec.structs.replace(mutation, base=base)
+
+
+def _is_refused_whole(outcome: Outcome) -> bool:
+    """Whether nothing of it was carried out: then what a person released goes on waiting."""
+    return bool(outcome.cells) and all(cell.verdict == "refused" for cell in outcome.cells.values())
+
+
+def _tx_held(culprit: int) -> Hold:
+    return Hold("held_tx", f"mutation {culprit} of the same tx is held")
 
 
 def _tx_refused(culprit: int) -> Trouble:

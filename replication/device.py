@@ -23,9 +23,10 @@ import msgspec
 from replication import kinds
 from replication.mutation import Mutation
 from replication.record import ALIVE
+from replication.versions import Dot, Vector, join, with_dot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from replication.catalog import Collection
     from replication.verdict import CellVerdict, MutationVerdict
@@ -85,7 +86,8 @@ class Copy(msgspec.Struct, frozen=True):
 
     `rev` is the held rev, from puts only. `fields` is the beneath, flat. `raised` has the cells that
     a verdict brought above `rev`. `held` says whether the record is in scope, as of the commit
-    `told_at`. `edits` are the unanswered ones, oldest first.
+    `told_at`. `edits` are the unanswered ones, oldest first. `shown` has, by cell, every dot that the
+    device was shown there: the context of its edits, for a hub that was restored and knows less.
     """
 
     collection: str
@@ -97,6 +99,7 @@ class Copy(msgspec.Struct, frozen=True):
     held: bool = False
     told_at: int = 0
     edits: tuple[Mutation, ...] = ()
+    shown: dict[str, Vector] = {}
 
     def base(self, cell: str) -> int:
         """Return the highest seq up to which the device holds the cell."""
@@ -122,19 +125,28 @@ def edit(copy: Copy, layout: Layout, act: Act, n: int) -> tuple[Copy, Mutation]:
         set=asked,
         do=act.do,
         was=_was(copy, layout, asked),
+        context=_contexts(copy, layout, act.op, {*asked, *act.do}),
         by=act.by,
         at=act.at,
     )
     return msgspec.structs.replace(copy, edits=(*copy.edits, mutation)), mutation
 
 
-def put(copy: Copy, layout: Layout, rev: int, fields: dict[str, Any], seq: int) -> Copy:
+def put(
+    copy: Copy,
+    layout: Layout,
+    rev: int,
+    fields: dict[str, Any],
+    seq: int,
+    versions: Mapping[str, tuple[Dot, Vector]] | None = None,
+) -> Copy:
     """Take a put or an enter, cell by cell: what the device holds from above its rev stays.
 
     Unanswered edits stay on top. `seq` is that of the commit which carries it: commits of different
-    urgency may arrive out of order, and an old one must not undo a later leave.
+    urgency may arrive out of order, and an old one must not undo a later leave. `versions` has the
+    winner's dot and the vector of each cell, where the device asks for them.
     """
-    present = _told(copy, seq, held=True)
+    present = _see(_told(copy, seq, held=True), versions)
     if rev < copy.rev:
         return present
     newer = {cell: seq for cell, seq in copy.raised.items() if seq > rev}
@@ -167,6 +179,8 @@ def settle(copy: Copy, layout: Layout, mutation: Mutation, verdict: MutationVerd
     for cell, told in verdict.cells.items():
         if told.seq > learnt.base(cell):
             learnt = _learn(learnt, layout, mutation, cell, told)
+        if told.dot is not None and (learnt.shown or not copy.base(ALIVE)):
+            learnt = _see(learnt, {cell: (told.dot, {})})
     if mutation.op == "create" and _stands(verdict):
         learnt = _born(learnt)
     return learnt
@@ -190,6 +204,11 @@ def restart(copy: Copy, position: int) -> Copy:
     if max(copy.rev, copy.told_at, *copy.raised.values(), 0) <= position:
         return msgspec.structs.replace(copy, edits=edits)
     return msgspec.structs.replace(copy, rev=0, raised={}, told_at=0, edits=edits)
+
+
+def as_sent(mutation: Mutation, *, contexts: bool) -> Mutation:
+    """Return the mutation as it goes out: to a hub that knows all that was shown, its bases say enough."""
+    return mutation if contexts else msgspec.structs.replace(mutation, context={})
 
 
 def rebase(mutation: Mutation, position: int) -> Mutation:
@@ -237,6 +256,33 @@ def _frozen(copy: Copy, cell: str) -> int:
         if cell == ALIVE or cell in mutation.set or cell in mutation.do:
             return mutation.base_of(cell)
     return copy.base(cell)
+
+
+def _contexts(copy: Copy, layout: Layout, op: str, written: set[str]) -> dict[str, Vector]:
+    """Return what was shown of each cell that the edit is compared with, frozen as the base is."""
+    read = written
+    if op == "delete":
+        read = {*layout.cells(), *map(layout.cell_of, copy.fields), *copy.shown}
+    found = {cell: _frozen_context(copy, cell) for cell in sorted({*read, ALIVE})}
+    return {cell: context for cell, context in found.items() if context}
+
+
+def _frozen_context(copy: Copy, cell: str) -> Vector:
+    for mutation in copy.edits:
+        if cell == ALIVE or cell in mutation.set or cell in mutation.do:
+            return mutation.context.get(cell, {})
+    return copy.shown.get(cell, {})
+
+
+def _see(copy: Copy, versions: Mapping[str, tuple[Dot, Vector]] | None) -> Copy:
+    """Return the copy with more dots that it was shown.
+
+    A state without its versions ends the account: half a context would tell of writes as unseen.
+    """
+    if versions is None:
+        return msgspec.structs.replace(copy, shown={})
+    seen = {cell: with_dot(join(copy.shown.get(cell, {}), vv), Dot(*dot)) for cell, (dot, vv) in versions.items()}
+    return msgspec.structs.replace(copy, shown={**copy.shown, **seen})
 
 
 def _was(copy: Copy, layout: Layout, cells: Iterable[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from replication import rows
-from replication.commit import Commit, digest_of, refused
+from replication.commit import Commit, digest_of, not_judged
 from replication.mutation import Mutation, Trouble
 from replication.state import Answer, Problem, Replica, Shown, State, Submission
 from replication.verdict import Malformed, MutationVerdict
@@ -89,6 +89,18 @@ def judge(state: State, submission: Submission) -> Answer:
         mutations = tuple(
             msgspec.structs.replace(mutation, n=replica.applied + 1 + place) for place, mutation in enumerate(mutations)
         )
+    answer = _judge_runs(state, submission, replica, mutations)
+    if submission.numbered:
+        replica.contact = max(replica.contact, submission.received)
+    if answer.expected is None:
+        _remember(state, submission, answer)
+    return answer
+
+
+def _judge_runs(
+    state: State, submission: Submission, replica: Replica, mutations: tuple[Mutation | Malformed, ...]
+) -> Answer:
+    """Judge what is new, repeat what was said of the rest; stop where a number is missing."""
     verdicts: list[MutationVerdict | msgspec.Raw] = []
     runs = list(_runs(mutations, replica.applied))
     for run, following in zip_longest(runs, runs[1:]):
@@ -99,7 +111,6 @@ def judge(state: State, submission: Submission) -> Answer:
             verdicts += [_stored(state, submission.rid, mutation) for mutation in run]
         else:
             verdicts += Commit(state, submission, replica).judge(run)
-    _remember(state, submission, verdicts)
     return Answer(replica.applied, tuple(verdicts))
 
 
@@ -115,19 +126,26 @@ def _again(known: rows.Remembered, submission: Submission, replica: Replica) -> 
     return Answer(replica.applied, (known.verdict,))
 
 
-def _remember(state: State, submission: Submission, verdicts: list[MutationVerdict | msgspec.Raw]) -> None:
+def _remember(state: State, submission: Submission, answer: Answer) -> None:
     if submission.idempotency is not None:
-        kept = rows.Remembered(submission.idempotency, submission.request_hash, verdicts[-1])
+        kept = rows.Remembered(submission.idempotency, submission.request_hash, answer.verdicts[-1])
         state.remembered[submission.idempotency] = kept
         state.effects.remembered.append(kept)
 
 
 def _problem(state: State, submission: Submission, replica: Replica) -> Problem | None:
     """Return what forbids to judge any of the submission."""
-    if replica.fenced:
+    if replica.fenced and not submission.rescue:
         return "fenced"
     if _forked(state, submission, replica):
         return "replica_forked"
+    return _moved_on(state, submission)
+
+
+def _moved_on(state: State, submission: Submission) -> Problem | None:
+    """Return what is no longer as the person who acts upon it was shown it."""
+    if submission.released is not None and submission.released not in state.waiting:
+        return "not_waiting"
     first = submission.mutations[0] if submission.mutations else None
     if not isinstance(first, Mutation):
         return None
@@ -166,7 +184,7 @@ def _stored(state: State, rid: int, mutation: Mutation | Malformed) -> MutationV
     if settled is not None:
         return settled.verdict
     trouble = Trouble("verdict_expired", "settled before; its verdict is no longer kept")
-    return refused(state, mutation, trouble)
+    return not_judged(state, mutation, trouble)
 
 
 def _runs(mutations: Iterable[Mutation | Malformed], applied: int) -> Iterator[list[Mutation | Malformed]]:

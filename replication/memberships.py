@@ -14,6 +14,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from replication.journal import Journal
+
 Key: TypeAlias = tuple[str, str]
 """Names a record: its collection and its id."""
 
@@ -73,15 +75,7 @@ class Memberships:
         self.closed: dict[Key, list[Interval]] = {}
         self.edges: dict[Key, dict[tuple[str, Key], Edge]] = {}
         self.dirty = Dirty()
-
-    def copy(self) -> Memberships:
-        """Return the same keys and edges, apart from these."""
-        twin = Memberships()
-        twin.open = {record: dict(keys) for record, keys in self.open.items()}
-        twin.closed = {record: list(intervals) for record, intervals in self.closed.items()}
-        twin.edges = {giver: dict(edges) for giver, edges in self.edges.items()}
-        twin.dirty.intervals, twin.dirty.edges = dict(self.dirty.intervals), dict(self.dirty.edges)
-        return twin
+        self.journal = Journal()
 
     def load(self, record: Key, interval: Interval) -> None:
         """Take in an interval as the store has it."""
@@ -100,32 +94,37 @@ class Memberships:
 
     def shift(self, record: Key, key: str, by: int, seq: int) -> int:
         """Add reasons for a key or take some away; 1 if that opened it, -1 if it closed it."""
-        keys = self.open.setdefault(record, {})
-        was = keys.pop(key, None)
+        was = self.journal.drop(self._keys(record), key)
         count = by + (was.refcount if was else 0)
         assert count >= 0, "a reason is taken back only as often as it was given"
-        interval = Interval(key, was.from_seq if was else seq, None if count else seq, count)
-        self.load(record, interval)
-        self.dirty.intervals[record, key, interval.from_seq] = interval
+        self._note(record, Interval(key, was.from_seq if was else seq, None if count else seq, count))
         return bool(count) - bool(was)
 
     def graze(self, record: Key, key: str, seq: int) -> None:
         """Note that a person had a record in hand at `seq` and let go of it at once."""
-        interval = Interval(key, seq, seq, 0)
-        self.load(record, interval)
-        self.dirty.intervals[record, key, seq] = interval
+        self._note(record, Interval(key, seq, seq, 0))
 
     def join(self, edge: Edge) -> None:
         """Let reasons flow along an edge from now on."""
-        self.load_edge(edge)
-        self._note(edge, stands=True)
+        self.journal.put(self.edges.setdefault(edge.giver, {}), (edge.field, edge.taker), edge)
+        self._note_edge(edge, stands=True)
 
     def cut(self, edge: Edge) -> None:
         """Let nothing more flow along an edge, loaded or not: the edges of a parent need not be."""
-        self.edges.get(edge.giver, {}).pop((edge.field, edge.taker), None)
-        self._note(edge, stands=False)
+        self.journal.drop(self.edges.get(edge.giver, {}), (edge.field, edge.taker))
+        self._note_edge(edge, stands=False)
 
-    def _note(self, edge: Edge, *, stands: bool) -> None:
+    def _keys(self, record: Key) -> dict[str, Interval]:
+        return self.open.setdefault(record, {})
+
+    def _note(self, record: Key, interval: Interval) -> None:
+        if interval.to_seq is None:
+            self.journal.put(self._keys(record), interval.key, interval)
+        else:
+            self.journal.put(self.closed, record, [*self.closed.get(record, ()), interval])
+        self.journal.put(self.dirty.intervals, (record, interval.key, interval.from_seq), interval)
+
+    def _note_edge(self, edge: Edge, *, stands: bool) -> None:
         # Joining and cutting alternate, so the second of the two returns to what the store has.
-        if self.dirty.edges.pop(edge, None) is None:
-            self.dirty.edges[edge] = stands
+        if self.journal.drop(self.dirty.edges, edge) is None:
+            self.journal.put(self.dirty.edges, edge, stands)

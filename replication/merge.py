@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from replication import kinds, policy
+from replication import bounded, joins, kinds, policy
+from replication.catalog import MERGES_BY_VALUE, SIBLINGS_MAX
+from replication.joins import MISSING
 from replication.record import Cell, Sibling, Stamp
 from replication.verdict import CellVerdict, Conflict, ConflictState, Side, conflict_id
 from replication.versions import Dot, Vector, covers, join, with_dot
@@ -22,21 +24,20 @@ from replication.versions import Dot, Vector, covers, join, with_dot
 if TYPE_CHECKING:
     from replication.catalog import CellRule, Collection
 
-MISSING = msgspec.UNSET
-"""Stands for an absent `was`, because None is a value."""
-
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One cell of a mutation, in canonical form and ready to be judged.
 
     Either `op` is given, or `value` (for a group: the members that were sent). `sent` is what
-    the writer sent before it was brought into canonical form.
+    the writer sent before it was brought into canonical form. `chain` is the mutation before which
+    all of its replica's writes are the writer's own; None for those who always say what they saw.
+    Up to `restored_to` the numbers of the epoch before the last restore mean the same as now.
     """
 
     cell: str
     rule: CellRule
     stamp: Stamp
-    sequential: bool
+    chain: Dot | None
     base: int
     value: Any = None
     sent: Any = MISSING
@@ -44,6 +45,16 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     was: Any = MISSING
     context: Vector | None = None
     closes: tuple[Dot, ...] = ()
+    restored_to: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it gives the cell's value outright: no operation, and no part of a group."""
+        return self.op is None and (not self.rule.is_group or self.value.keys() >= set(self.rule.members))
+
+    def is_own(self, dot: Dot) -> bool:
+        """Whether the writer made that mutation before."""
+        return self.chain is not None and dot.rid == self.chain.rid and dot.n < self.chain.n
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -54,6 +65,8 @@ class Place(msgspec.Struct, frozen=True):
     seq: int
     hub_dot: Dot
     catalogue_version: int
+    siblings_max: int = SIBLINGS_MAX
+    proof: Vector = {}
 
 
 class CellOutcome(msgspec.Struct, frozen=True):
@@ -73,16 +86,26 @@ def refuse(cell: Cell | None, code: str, message: str) -> CellOutcome:
     return CellOutcome(cell, msgspec.structs.replace(told, code=code, message=message))
 
 
+def absorbed(cell: Cell, write: Write) -> CellOutcome | None:
+    """Return the verdict of a write that is in the value already, re-sent to a restored hub."""
+    if not covers(cell.vv, write.stamp.dot):
+        return None
+    return CellOutcome(cell, _told("absorbed", cell, write.sent))
+
+
 def seen(write: Write, incumbent: Cell) -> bool:
     """Whether the writer knew the incumbent, or one of its twins, when it wrote.
 
-    A cell with a context is judged by the context in place of its base.
+    A cell with a context is judged by the context in place of its base; of what a restored hub still
+    knows, the base counts beside it, because a context may lack what was pruned before the restore.
     """
-    if write.sequential and any(s.dot.rid == write.stamp.dot.rid for s in incumbent.stamps()):
+    held = write.base >= incumbent.seq
+    if any(write.is_own(stamp.dot) for stamp in incumbent.stamps()):
         return True
     if write.context is not None:
-        return any(covers(write.context, stamp.dot) for stamp in incumbent.stamps())
-    return write.base >= incumbent.seq
+        named = any(covers(write.context, stamp.dot) for stamp in incumbent.stamps())
+        return named or (held and incumbent.seq <= write.restored_to)
+    return held
 
 
 def judge(cell: Cell | None, write: Write, place: Place) -> CellOutcome:
@@ -99,12 +122,12 @@ def _judge(cell: Cell | None, write: Write, place: Place) -> CellOutcome:
     known = seen(write, cell)
     result = _result(cell, write, place) if known or write.op is None else MISSING
     if _converges(cell, write, result, known=known):
-        return _converge(cell, write)
+        return _converge(cell, write, place)
     if known:
         return _apply(cell, write, place, result)
-    operation = _operation(write, place)
-    if operation is not None:
-        return _merge(cell, write, place, operation)
+    united = _united(cell, write, place)
+    if united is not MISSING:
+        return _merge(cell, write, place, united)
     if result is MISSING:
         return _supersede(cell, write, place, write.value, "group:partial")
     return _contend(cell, write, place, result)
@@ -117,74 +140,86 @@ def _result(cell: Cell | None, write: Write, place: Place) -> Any:
     halves of two writers are never mixed.
     """
     if write.op is not None:
-        shape = place.collection.fields[write.cell]
-        return kinds.apply_op(shape, cell.value if cell else None, write.op)
-    if not write.rule.is_group or write.value.keys() >= set(write.rule.members):
+        field = place.collection.fields[write.cell]
+        return kinds.apply_op(field, cell.value if cell else None, write.op)
+    if write.is_whole:
         return write.value
     if cell is None or seen(write, cell):
-        return {**(cell.value if cell else {}), **write.value}
+        return {**_whole(write.rule, cell), **write.value}
     if write.was is not MISSING and write.was.keys() >= set(write.rule.members):
         return {**write.was, **write.value}
     return MISSING
 
 
+def _whole(rule: CellRule, cell: Cell | None) -> Any:
+    """Return the value as the present catalogue forms it: all members of a group, and no others."""
+    value = cell.value if cell else None
+    if not rule.is_group:
+        return value
+    return {member: value.get(member) if isinstance(value, dict) else None for member in rule.members}
+
+
 def _converges(cell: Cell, write: Write, result: Any, *, known: bool) -> bool:
-    if result is MISSING or not kinds.same(result, cell.value):
+    if result is MISSING or not kinds.same(result, _whole(write.rule, cell)):
         return False
     return known or write.rule.merge not in ("counter", "append")
 
 
-def _operation(write: Write, place: Place) -> kinds.Op | None:
-    """Return what was done, if the cell merges and the write tells it."""
-    if write.rule.merge is None:
-        return None
-    if write.op is not None:
-        return write.op
-    if write.was is MISSING:
-        return None
-    return kinds.difference(place.collection.fields[write.cell].kind, write.was, write.value)
+def _united(cell: Cell, write: Write, place: Place) -> Any:
+    """Return the one value that the cell's merge makes of both; MISSING if there is none."""
+    merge = write.rule.merge
+    if merge is None:
+        return MISSING
+    field = place.collection.fields[write.cell]
+    if merge in MERGES_BY_VALUE:
+        return joins.joined(field, merge, cell.value, write.value)
+    if merge == "text3":
+        return joins.worked_in(field, cell.value, write.value, write.was)
+    operation = write.op
+    if operation is None and write.was is not MISSING:
+        operation = kinds.difference(field.kind, write.was, write.value)
+    return MISSING if operation is None else kinds.apply_op(field, cell.value, operation)
 
 
-def _converge(cell: Cell, write: Write) -> CellOutcome:
+def _converge(cell: Cell, write: Write, place: Place) -> CellOutcome:
     """Equal value: the writer joins the winner as a twin, so that each has seen the other."""
-    siblings, closed = _close(cell, write)
-    twins = cell.twins
-    if not any(same_writer(stamp, write.stamp) for stamp in cell.stamps()):
-        twins = (*twins, write.stamp)
-    after = Cell(cell.value, cell.stamp, cell.seq, _absorb(cell, write), twins, siblings)
+    siblings, closed = close(cell, write)
+    after = Cell(cell.value, cell.stamp, cell.seq, _absorb(cell, write, place), with_twin(cell, write.stamp), siblings)
     return CellOutcome(after, _told("converged", after, write.sent), closed=closed)
 
 
+def with_twin(cell: Cell, stamp: Stamp) -> tuple[Stamp, ...]:
+    """Return the cell's twins with one more, unless it adds nothing to `seen`, rank and time."""
+    if same_writer(cell.stamp, stamp) and cell.stamp.time >= stamp.time:
+        return cell.twins
+    return (*(twin for twin in cell.twins if not same_writer(twin, stamp)), stamp)
+
+
 def same_writer(known: Stamp, new: Stamp) -> bool:
-    """Whether the new stamp would add nothing, neither to `seen` nor to the rank."""
-    same = (known.authority, known.relation, known.person) == (
-        new.authority,
-        new.relation,
-        new.person,
-    )
+    """Whether both are of one replica and one person, in one class and relation."""
+    same = (known.authority, known.relation, known.person) == (new.authority, new.relation, new.person)
     return same and known.dot.rid == new.dot.rid and known.dot.n <= new.dot.n
 
 
 def _apply(cell: Cell | None, write: Write, place: Place, value: Any) -> CellOutcome:
     """Install the write in the incumbent's place."""
-    siblings, closed = _close(cell, write)
-    after = Cell(value, write.stamp, place.seq, _absorb(cell, write), (), siblings)
+    siblings, closed = close(cell, write)
+    after = Cell(value, write.stamp, place.seq, _absorb(cell, write, place), (), siblings)
     return CellOutcome(after, _told("applied", after, write.sent), closed=closed)
 
 
-def _merge(cell: Cell, write: Write, place: Place, operation: kinds.Op) -> CellOutcome:
+def _merge(cell: Cell, write: Write, place: Place, value: Any) -> CellOutcome:
     """Make one value of both; it is the hub's own write and ranks as the highest of its parts."""
-    shape = place.collection.fields[write.cell]
-    value = kinds.apply_op(shape, cell.value, operation)
-    siblings, closed = _close(cell, write)
+    siblings, closed = close(cell, write)
+    absorbed_all = _absorb(cell, write, place, stands=write.rule.merge in MERGES_BY_VALUE)
     if kinds.same(value, cell.value):
         # Nothing of the write is new. Its writer has not seen the rest, so it is no twin.
-        after = Cell(cell.value, cell.stamp, cell.seq, _absorb(cell, write), cell.twins, siblings)
+        after = msgspec.structs.replace(cell, vv=absorbed_all, siblings=siblings)
         return CellOutcome(after, _told("converged", after, write.sent), closed=closed)
-    best = policy.highest(write.rule, (*cell.stamps(), write.stamp))
-    stamp = msgspec.structs.replace(best, dot=place.hub_dot)
-    vv = with_dot(_absorb(cell, write), place.hub_dot)
-    after = Cell(value, stamp, place.seq, vv, (), siblings)
+    parts = (*cell.stamps(), write.stamp)
+    newest = max(stamp.time for stamp in parts)
+    stamp = msgspec.structs.replace(policy.highest(write.rule, parts), dot=place.hub_dot, time=newest)
+    after = Cell(value, stamp, place.seq, with_dot(absorbed_all, place.hub_dot), (), siblings)
     rule = f"merge:{write.rule.merge}"
     conflict = _conflict(write, place, rule, "decided", winner=_side(after), loser=_challenger(write, place))
     told = _told("merged", after, write.sent, rule=rule, conflict=conflict.id)
@@ -206,37 +241,40 @@ def _contend(cell: Cell, write: Write, place: Place, value: Any) -> CellOutcome:
 
 
 def _supersede(cell: Cell, write: Write, place: Place, value: Any, rule: str) -> CellOutcome:
-    """Keep the incumbent; the value that lost goes to the ledger."""
-    conflict = _conflict(
-        write,
-        place,
-        rule,
-        "decided",
-        winner=_side(cell),
-        loser=_challenger(write, place, value),
-    )
+    """Keep the incumbent; the value that lost goes to the ledger. What it closes is closed all the same."""
+    siblings, closed = close(cell, write)
+    lost = _challenger(write, place, value)
+    conflict = _conflict(write, place, rule, "decided", winner=_side(cell), loser=lost)
     told = _told("superseded", cell, write.sent, rule=rule, conflict=conflict.id)
-    return CellOutcome(cell, told, conflict)
+    after = msgspec.structs.replace(cell, siblings=siblings) if closed else cell
+    return CellOutcome(after, told, conflict, closed)
 
 
 def _park(cell: Cell, write: Write, place: Place, value: Any, rule: str) -> CellOutcome:
     """Show the incumbent, keep the other beside it until a person chooses."""
-    siblings, closed = _close(cell, write)
+    siblings, closed = close(cell, write)
+    if len(siblings) >= place.siblings_max:
+        return _supersede(cell, write, place, value, "siblings:full")
     waiting = Sibling(value, write.stamp, place.seq)
-    after = Cell(cell.value, cell.stamp, cell.seq, cell.vv, cell.twins, (*siblings, waiting))
+    after = msgspec.structs.replace(cell, siblings=(*siblings, waiting))
     conflict = _conflict(write, place, rule, "open", winner=_side(cell), loser=_challenger(write, place, value))
     told = _told("parked", after, write.sent, rule=rule, conflict=conflict.id)
     return CellOutcome(after, told, conflict, closed)
 
 
-def _absorb(cell: Cell | None, write: Write) -> Vector:
-    """The cell's vector after the write: its context counts only if it gave the whole value."""
+def _absorb(cell: Cell | None, write: Write, place: Place, *, stands: bool = True) -> Vector:
+    """The cell's vector after the write.
+
+    Its context counts only where the write gives the whole value and that stands, so that what the
+    writer had seen is in the past of what is stored; not where no more was taken in than what it did.
+    """
     vv = with_dot(cell.vv if cell else {}, write.stamp.dot)
-    whole = write.op is None and not write.rule.is_group
-    return join(vv, write.context) if whole and write.context else vv
+    if write.context and write.is_whole and stands:
+        vv = join(vv, write.context)
+    return bounded.prune(vv, place.proof)
 
 
-def _close(cell: Cell | None, write: Write) -> tuple[tuple[Sibling, ...], tuple[Sibling, ...]]:
+def close(cell: Cell | None, write: Write) -> tuple[tuple[Sibling, ...], tuple[Sibling, ...]]:
     """Split the siblings into those that stay and those that this write closes."""
     if cell is None or not cell.siblings:
         return (), ()
@@ -246,7 +284,7 @@ def _close(cell: Cell | None, write: Write) -> tuple[tuple[Sibling, ...], tuple[
 
 def _closes(write: Write, dot: Dot) -> bool:
     """By name, or by a later write of the same device; never by base."""
-    return dot in write.closes or (write.sequential and dot.rid == write.stamp.dot.rid)
+    return dot in write.closes or write.is_own(dot)
 
 
 def _told(

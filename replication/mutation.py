@@ -47,6 +47,13 @@ class Trouble(msgspec.Struct, frozen=True):
     message: str
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """Why a mutation waits for a person instead of being judged: a code and a sentence."""
+
+    code: str
+    message: str
+
+
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Ruling = Literal["wins", "loses", "waits"]
 
 TIES: Final[dict[str, Ruling]] = {"first": "loses", "last": "wins", "manual": "waits"}
+"""What the tie rule says of the challenger; under `clock` the estimated times say it."""
 
 
 def settle(rule: CellRule, incumbent: Cell, challenger: Stamp) -> tuple[Ruling, str]:
@@ -29,6 +30,9 @@ def settle(rule: CellRule, incumbent: Cell, challenger: Stamp) -> tuple[Ruling, 
     mine = rule.rank_of(challenger.authority, challenger.relation)
     if mine != theirs:
         return ("wins" if mine < theirs else "loses"), "rank"
+    if rule.tie == "clock":
+        newest = max(stamp.time for stamp in incumbent.stamps())
+        return ("wins" if challenger.time > newest else "loses"), "tie:clock"
     return TIES[rule.tie], f"tie:{rule.tie}"
 
 
@@ -38,5 +42,5 @@ def highest(rule: CellRule, stamps: Iterable[Stamp]) -> Stamp:
 
 
 def best_relation(rule: CellRule, authority: str, relations: Iterable[str]) -> str:
-    """Return, of the relations a person has to a record, the one that ranks highest here."""
-    return min(relations, key=lambda relation: rule.rank_of(authority, relation))
+    """Return, of the relations a person has to a record, the one that ranks highest here; "" of none."""
+    return min(relations, key=lambda relation: rule.rank_of(authority, relation), default="")

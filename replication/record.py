@@ -29,6 +29,7 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True):
     """Who wrote a value: the dot, and what ranking and audit need to know of the writer.
 
     `at` is the writer's own time in milliseconds since 1970, shown to people and never compared.
+    `time` is the hub's estimate of the true time, by which only the tie rule `clock` compares.
     """
 
     dot: Dot
@@ -36,6 +37,7 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True):
     relation: str
     person: str
     at: int | None = None
+    time: int = 0
 
 
 class Sibling(msgspec.Struct, frozen=True, array_like=True):

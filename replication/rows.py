@@ -89,6 +89,30 @@ class ConflictUpdate(msgspec.Struct, frozen=True):
     by: Dot
 
 
+class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A mutation that a person has to look at before it is judged. Its payload is in the ledger.
+
+    `schema` is the catalogue version that its writer went by, `time` when it was made as far as the
+    hub can tell (ms since 1970).
+    """
+
+    dot: Dot
+    collection: str
+    record_id: str
+    op: str
+    code: str
+    schema: int
+    time: int
+
+
+class HeldUpdate(msgspec.Struct, frozen=True):
+    """A held mutation that was released: under which dot it was judged, and which person let it be."""
+
+    dot: Dot
+    by: Dot
+    person: str
+
+
 class Remembered(msgspec.Struct, frozen=True):
     """The answer kept under an idempotency key, and the hash of the request it answers."""
 
@@ -106,4 +130,6 @@ class Effects(msgspec.Struct):
     ledger: list[LedgerRow] = []
     conflicts: list[ConflictRow] = []
     updates: list[ConflictUpdate] = []
+    held: list[HeldRow] = []
+    released: list[HeldUpdate] = []
     remembered: list[Remembered] = []

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from replication import rows
+from replication.journal import Journal
 from replication.mutation import Mutation
 from replication.record import Record, unknown
 from replication.verdict import Malformed, MutationVerdict
-from replication.versions import Dot
+from replication.versions import Dot, Vector
 
 if TYPE_CHECKING:
     from replication.catalog import Catalog
@@ -23,17 +24,21 @@ PRIORITIES: Final = ("assignment", "job", "reference", "bulk")
 SEQUENTIAL: Final = frozenset({"device", "hub"})
 """The kinds of replica whose own earlier writes count as seen."""
 
-Problem = Literal["replica_forked", "fenced", "state_moved", "rev_ahead", "idempotency_key_reused"]
+Problem = Literal["replica_forked", "fenced", "state_moved", "rev_ahead", "idempotency_key_reused", "not_waiting"]
 
 
 class Replica(msgspec.Struct):
-    """A writer with its own counter. `served` is the highest seq it was told in verdicts."""
+    """A writer with its own counter. `served` is the highest seq it was told in verdicts.
+
+    `contact` is when its last push was received, in milliseconds since 1970.
+    """
 
     rid: int
     kind: str
     applied: int = 0
     served: int = 0
     fenced: bool = False
+    contact: int = 0
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -60,6 +65,12 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     answer depend on the state that a person was shown; `ends` is the conflict a write settles
     (True) or undoes (False). Whoever restores a value for somebody else acts in that one's class
     and `relation`; a device's relations follow from memberships.
+
+    `schema` is the catalogue version that the writer went by (0: the present one). `received` is when
+    the hub received it, `offset` how far the hub's clock was ahead of the writer's then, both in
+    milliseconds. `rescue` hands over the work of a fenced replica, of which everything is held.
+    `released` names the held mutation that `releaser` lets be judged after all: `person` and
+    `authority` are then its writer's.
     """
 
     rid: int
@@ -77,6 +88,12 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     shown: Shown | None = None
     rev_shown: int | None = None
     ends: tuple[str, bool] | None = None
+    schema: int = 0
+    received: int = 0
+    offset: int = 0
+    rescue: bool = False
+    released: Dot | None = None
+    releaser: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -89,7 +106,13 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, kw_only=True):
-    """All of one tenant that a group touches; `judge` moves it forward."""
+    """All of one tenant that a group touches; `judge` moves it forward.
+
+    `older` has the catalogues of former versions that submissions name. `held` are the records whose
+    create waits for a person, `waiting` the held mutations that submissions release. `proof` says for
+    each replica up to which of its mutations no vector is needed any more, `restored_to` to which
+    position the tenant was last restored.
+    """
 
     seq: int
     hub_rid: int
@@ -99,6 +122,12 @@ class State(msgspec.Struct, kw_only=True):
     memberships: Memberships
     ledger: dict[Dot, Settled] = {}
     remembered: dict[str, rows.Remembered] = {}
+    older: dict[int, Catalog] = {}
+    held: set[Key] = set()
+    waiting: set[Dot] = set()
+    proof: Vector = {}
+    restored_to: int = 0
+    journal: Journal = msgspec.field(default_factory=Journal)
     effects: rows.Effects = msgspec.field(default_factory=rows.Effects)
 
     def record(self, key: Key) -> Record:

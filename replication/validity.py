@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from replication import kinds
+from replication.catalog import MERGES_BY_OP
 from replication.mutation import OPS, Mutation, Trouble
 
 if TYPE_CHECKING:
@@ -106,8 +107,8 @@ def _prepare_op(
     rule = collection.cells.get(name)
     if rule is None or rule.is_group:
         bad[name] = Trouble("invalid", f"{collection.name} has no field {name!r} with operations")
-    elif rule.merge is None:
-        bad[name] = Trouble("invalid", f"{name} has no merge in the catalogue: set it instead")
+    elif rule.merge not in MERGES_BY_OP:
+        bad[name] = Trouble("invalid", f"{name} takes no operations by the catalogue: set it instead")
     elif name in drafts:
         drafts.pop(name)
         bad[name] = Trouble("invalid", f"{name} stands in both set and do; one of them is needed")

@@ -1,8 +1,10 @@
 """What a writer is told: a verdict for each cell, and the gravest of them for the mutation.
 
-The list of verdicts is closed. `converged`: the same value was already there. `applied`: the
-value was installed. `merged`: the hub made one value of two. `superseded`: it lost, and is kept.
-`parked`: it waits for a person. `refused`: the writer may not, or the value cannot be.
+The list of verdicts is closed. `converged`: the same value was already there. `absorbed`: this
+very mutation, or what its writer made of it later, is in the value. `applied`: the value was
+installed. `merged`: the hub made one value of two. `superseded`: it lost, and is kept. `parked`: it
+waits for a person. `refused`: the writer may not, or the value cannot be. A mutation alone can be
+`held`: a person looks at it before it is judged.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ from replication.versions import Dot
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-GRAVITY: Final = ("refused", "parked", "superseded", "merged", "applied", "converged")
+GRAVITY: Final = ("refused", "parked", "superseded", "merged", "applied", "absorbed", "converged")
 """Verdicts, gravest first: that of a mutation is the first which any of its cells has."""
 
 MOVES: Final = frozenset({"applied", "merged", "parked"})
 """The verdicts that take a seq and move the record's rev."""
 
-KEEPS: Final = frozenset({"refused", "parked", "superseded"})
+KEEPS: Final = frozenset({"refused", "parked", "superseded", "held"})
 """The verdicts whose payload is kept in the ledger, because it is not (all) in the record."""
 
 ConflictState = Literal["open", "decided", "settled", "undone"]
