@@ -31,13 +31,14 @@ NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
 NEW_ENOUGH = "import sys; sys.exit(sys.version_info < (3, 11))"
 
 SERVER_READY_SECONDS = 120
-SERVER_STOP_SECONDS = 20
+STOP_SECONDS = 20
 
 USAGE = """usage: python3 run.py VERB [OPTIONS]
 
   dev     start a server with everything it needs (dev --help for its options)
   demo    tell the story of two technicians and a dispatcher on real work orders
-  test    lint, types, contracts and all tests  [--fast | --long]
+  load    drive a fleet of devices against a server, and prove that nothing is lost (load --help)
+  test    lint, types, contracts and all tests  [--fast | --long | --planted]
   check   lint, types, contracts and the house rules, and what is longest
 """
 
@@ -45,9 +46,9 @@ USAGE = """usage: python3 run.py VERB [OPTIONS]
 def main() -> int:
     """Run the verb named on the command line, in an environment that is ready for it."""
     verb, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
-    if verb in ("dev", "demo"):
+    if verb in ("dev", "demo", "load"):
         python = ready_python("runtime")
-        return become_server(python, arguments) if verb == "dev" else tell_story(python, arguments)
+        return become_server(python, arguments) if verb == "dev" else with_server(python, verb, arguments)
     if verb in ("test", "check"):
         return become(str(ready_python("dev")), str(CHECKOUT / "tests" / "tiers.py"), verb, *arguments)
     sys.stdout.write(USAGE)
@@ -68,28 +69,45 @@ def become_server(python: Path, arguments: Sequence[str]) -> int:
     return become(str(python), "-m", "syncserver", "dev", *arguments)
 
 
-def tell_story(python: Path, arguments: Sequence[str]) -> int:
-    """Tell the story against the server that is named, or against one that lives as long as the story."""
-    story = (str(python), "-m", "clients", "demo")
+def with_server(python: Path, verb: str, arguments: Sequence[str]) -> int:
+    """Run a program of clients against the server that is named, or against one that lives as long as the program."""
+    program = (str(python), "-m", "clients", verb)
     if any(word.split("=")[0] in ("--url", "--ready-file", "--help", "-h") for word in arguments):
-        return become(*story, *arguments)
+        return become(*program, *arguments)
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    with own_server(python) as ready_file:
-        return subprocess.call([*story, "--ready-file", str(ready_file), *arguments])
+    with own_server(python, verb) as ready_file:
+        return run_to_its_end([*program, "--ready-file", str(ready_file), *arguments])
+
+
+def run_to_its_end(command: Sequence[str]) -> int:
+    """Run a program and wait for it; an interrupt is for the program, which then says what it has."""
+    program = subprocess.Popen(command)
+    try:
+        while True:
+            try:
+                return program.wait()
+            except KeyboardInterrupt:
+                continue
+    finally:
+        if program.poll() is None:
+            stop(program)
 
 
 @contextlib.contextmanager
-def own_server(python: Path) -> Iterator[Path]:
+def own_server(python: Path, verb: str) -> Iterator[Path]:
     """Start a server on a free port with data of its own, give its ready file, stop it by its id."""
-    with tempfile.TemporaryDirectory(prefix="fieldsync-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"fieldsync-{verb}-") as folder:
         # PostgreSQL refuses to run as root, so the account it runs as has to get through to its data.
         Path(folder).chmod(0o711)
         ready_file, log = Path(folder, "ready.json"), Path(folder, "server.log")
         options = ("--port", "0", "--data", str(Path(folder, "data")), "--ready-file", str(ready_file))
-        say("Starting a server for the story")
+        say(f"Starting a server for the {verb}")
         with log.open("wb") as output:
             server = subprocess.Popen(
-                [str(python), "-m", "syncserver", "dev", *options], stdout=output, stderr=subprocess.STDOUT
+                [str(python), "-m", "syncserver", "dev", *options],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # an interrupt at the terminal is for the program alone
             )
         try:
             wait_for_file(ready_file, server, log)
@@ -108,14 +126,14 @@ def wait_for_file(ready_file: Path, server: subprocess.Popen[bytes], log: Path) 
         time.sleep(0.05)
 
 
-def stop(server: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end, and insist when it does not."""
-    server.terminate()
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process to end, and insist when it does not."""
+    process.terminate()
     try:
-        server.wait(SERVER_STOP_SECONDS)
+        process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
+        process.kill()
+        process.wait()
 
 
 # Setting up.

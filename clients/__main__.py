@@ -1,4 +1,4 @@
-"""`python -m clients demo`: the story, told against a running server."""
+"""`python -m clients demo | load`: the story, and a fleet of devices, against a running server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from clients.errors import ClientError
 DONE, FAILED, MISUSED = 0, 1, 2
 
 app = cyclopts.App(name="clients", help="Programs that reach a server by its URL like anybody else.")
+app.command("clients.load.command:load", name="load", help="Drive a fleet of devices, and prove that nothing is lost.")
 
 
 @app.command(name="demo")

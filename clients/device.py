@@ -15,7 +15,7 @@ from clients import errors, parcel
 from clients.exchange import Exchange
 from clients.machine import Machine, this_machine
 from clients.store import Answered, Store
-from clients.transport import Transport, Waiting
+from clients.transport import USUAL, Speech, Transport, Waiting
 from replication import device, wire
 from replication.device import Act
 
@@ -52,11 +52,12 @@ class Device:
         client: httpx.AsyncClient | None = None,
         machine: Machine | None = None,
         trace: Callable[[str], object] | None = None,
+        speech: Speech = USUAL,
     ) -> Self:
         """Open the device whose file is at `path`, or make a new one there."""
         machine = machine or this_machine()
         waiting = Waiting(machine.now_ms, machine.sleep, machine.jitter)
-        return cls(Store(path, trace), Transport(url, waiting, client), machine)
+        return cls(Store(path, trace), Transport(url, waiting, client, speech), machine)
 
     async def close(self) -> None:
         """Close the file and the connections."""

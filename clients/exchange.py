@@ -71,10 +71,14 @@ class Exchange:
         await self._fetch_catalog()
 
     async def sync(self) -> None:
-        """Push until nothing is unsent, then pull until nothing is new."""
+        """Push until nothing is unsent, then pull until nothing is new.
+
+        A newer catalogue comes last: what was made under the old one has to go out as that.
+        """
         for _ in range(RESTARTS_MAX):
             try:
-                await self._fetch_catalog()
+                if self._store.catalog() is None:
+                    await self._fetch_catalog()
                 await self._push_all()
                 await self._pull_all()
                 return await self._fetch_catalog()
@@ -115,7 +119,7 @@ class Exchange:
             cursor=self._store.cursor(),
             verdicts_seen=self._store.verdicts_seen(),
             clock=wire.Clock(machine.now_ms(), machine.mono_ms(), machine.zone),
-            mutations=tuple(batch),
+            mutations=tuple(device.as_sent(mutation, contexts=False) for mutation in batch),
         )
         reply = await self._send(Call(method="POST", path=wire.PATH_PUSH, body=body))
         return reply.decode(PushTold)

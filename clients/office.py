@@ -12,7 +12,7 @@ import msgspec
 
 from clients import errors
 from clients.machine import Machine, this_machine
-from clients.transport import Call, Transport, Waiting
+from clients.transport import USUAL, Call, Speech, Transport, Waiting
 from replication.catalog import Catalog
 from replication.verdict import CellVerdict, Side
 from replication.versions import Dot
@@ -114,12 +114,18 @@ class Office:
 
     @classmethod
     def open(
-        cls, url: str, token: str, *, client: httpx.AsyncClient | None = None, machine: Machine | None = None
+        cls,
+        url: str,
+        token: str,
+        *,
+        client: httpx.AsyncClient | None = None,
+        machine: Machine | None = None,
+        speech: Speech = USUAL,
     ) -> Self:
         """Speak to the server at `url` as the person whose token this is."""
         machine = machine or this_machine()
         waiting = Waiting(machine.now_ms, machine.sleep, machine.jitter)
-        return cls(Transport(url, waiting, client), token, machine.new_id)
+        return cls(Transport(url, waiting, client, speech), token, machine.new_id)
 
     def of(self, token: str) -> Office:
         """Return the same connections, as the person whose token this is."""

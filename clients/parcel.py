@@ -21,7 +21,7 @@ HEAD_BYTES: Final = 8_192
 def cut(mutations: Sequence[Mutation], limits: Limits) -> list[Mutation]:
     """Return the mutations of the next push."""
     batch: list[Mutation] = []
-    room = limits.bytes - HEAD_BYTES
+    room = _room(limits)
     for run in _runs(mutations):
         room -= size(run)
         if batch and (room < 0 or len(batch) + len(run) > limits.mutations):
@@ -34,13 +34,18 @@ def require_room(run: Sequence[Mutation], limits: Limits) -> None:
     """Refuse at once what no push could carry: it would block everything behind it."""
     if len(run) > max(limits.tx, 1):
         raise errors.TooLarge(f"a transaction of {len(run)} edits; {limits.tx} are allowed")
-    if size(run) > limits.bytes - HEAD_BYTES:
-        raise errors.TooLarge(f"{size(run)} bytes of edits in one; {limits.bytes - HEAD_BYTES} are allowed")
+    if size(run) > _room(limits):
+        raise errors.TooLarge(f"{size(run)} bytes of edits in one; {_room(limits)} are allowed")
 
 
 def size(mutations: Sequence[Mutation]) -> int:
-    """Return how many bytes the mutations take in a push."""
-    return sum(len(msgspec.json.encode(mutation)) + 1 for mutation in mutations)
+    """Return how many bytes the mutations take in a push, in the form in which they take more."""
+    return sum(max(map(len, (msgspec.json.encode(each), msgspec.msgpack.encode(each)))) + 1 for each in mutations)
+
+
+def _room(limits: Limits) -> int:
+    """Return how many bytes of mutations a push may have; compressed they are hardly ever more."""
+    return min(limits.bytes, limits.compressed_bytes) - HEAD_BYTES
 
 
 def _runs(mutations: Sequence[Mutation]) -> Iterator[list[Mutation]]:

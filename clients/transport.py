@@ -1,9 +1,12 @@
 """Typed requests over HTTP: timeouts, and patient repetition of what is safe to repeat.
 
-This is the one module of the clients that knows httpx. A request is repeated when the network
-fails or the server says that it cannot answer *now*; how long to wait is the server's word
-(`Retry-After`, `retry_after_ms`) or else grows from attempt to attempt, with jitter so that a
-fleet that lost its server does not return as one.
+Beside `clients/load/road.py` this is the one module of the clients that knows httpx. A request is
+repeated when the network fails or the server says that it cannot answer *now*; how long to wait is
+the server's word (`Retry-After`, `retry_after_ms`) or else grows from attempt to attempt, with
+jitter so that a fleet that lost its server does not return as one.
+
+A client speaks JSON or MessagePack, and compresses what is long, by gzip or zstd, as its `Speech`
+says. What it is answered it reads in whichever form it comes.
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ import httpx
 import msgspec
 
 from clients import errors
+from replication import packing
+from replication.forms import Form
+from replication.packing import Coding
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,6 +35,11 @@ WAIT_MS_MAX: Final = 30_000
 TOLD_WAIT_MS_MAX: Final = 300_000
 CONNECT_SECONDS_MAX: Final = 5.0
 ANSWER_SECONDS_MAX: Final = 30.0
+ANSWER_BYTES_MAX: Final = 64 * 1_024 * 1_024
+PACKED_BYTES_MIN: Final = 1_400
+"""What fits into one packet is sent as it is."""
+
+MEDIA_TYPES: Final[dict[Form, str]] = {"json": "application/json", "msgpack": "application/msgpack"}
 
 TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that say nothing about the request itself."""
@@ -40,6 +51,28 @@ KINDS: Final[dict[str, type[errors.Refused]]] = {
     "bad_cursor": errors.BadCursor,
 }
 """Problem codes which a caller treats differently from other refusals."""
+
+
+class Speech(msgspec.Struct, frozen=True, kw_only=True):
+    """The form of what is said, and how it is compressed. Every server understands each of them."""
+
+    form: Form = "json"
+    coding: Coding | None = "gzip"
+
+    def headers(self) -> dict[str, str]:
+        """Return what a request says of the answer that it wants."""
+        return {"accept": MEDIA_TYPES[self.form], "accept-encoding": self.coding or "identity"}
+
+    def said(self, body: msgspec.Struct | dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+        """Return the body of a request, and the headers that tell what it is."""
+        content = msgspec.json.encode(body) if self.form == "json" else msgspec.msgpack.encode(body)
+        headers = {"content-type": MEDIA_TYPES[self.form]}
+        if self.coding is None or len(content) < PACKED_BYTES_MIN:
+            return content, headers
+        return packing.compress(content, self.coding), {**headers, "content-encoding": self.coding}
+
+
+USUAL: Final = Speech()
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,16 +108,21 @@ class Reply(msgspec.Struct, frozen=True):
     def decode(self, kind: type[T]) -> T:
         """Return the body as a struct."""
         try:
+            if self.headers.get("content-type", "").startswith(MEDIA_TYPES["msgpack"]):
+                return msgspec.convert(msgspec.msgpack.decode(self.body), kind, str_keys=True)
             return msgspec.json.decode(self.body, type=kind)
-        except msgspec.DecodeError as exc:
+        except ValueError as exc:
             raise errors.Unintelligible(f"{kind.__name__}: {exc}") from exc
 
 
 class Transport:
     """Requests to one server."""
 
-    def __init__(self, url: str, waiting: Waiting, client: httpx.AsyncClient | None = None) -> None:
+    def __init__(
+        self, url: str, waiting: Waiting, client: httpx.AsyncClient | None = None, speech: Speech = USUAL
+    ) -> None:
         """Speak to the server at `url`, through a client of the caller's if one is given."""
+        self._speech = speech
         self._url = url.rstrip("/")
         self._waiting = waiting
         self._owned = client is None
@@ -112,7 +150,7 @@ class Transport:
                 told_ms = None
             else:
                 if response.is_success:
-                    return Reply(response.status_code, response.content, dict(response.headers))
+                    return Reply(response.status_code, _content(response), dict(response.headers))
                 if last or not _transient(call, response.status_code):
                     raise _problem(response)
                 told_ms = self._told_ms(response)
@@ -120,13 +158,13 @@ class Transport:
         raise AssertionError("the last attempt returns or raises")
 
     async def _request(self, call: Call) -> httpx.Response:
-        headers = {"accept": "application/json", **call.headers}
+        headers = {**self._speech.headers(), **call.headers}
         if call.token is not None:
             headers["authorization"] = f"Bearer {call.token}"
         content = None
         if call.body is not None:
-            headers["content-type"] = "application/json"
-            content = msgspec.json.encode(call.body)
+            content, said = self._speech.said(call.body)
+            headers |= said
         timeout = httpx.Timeout(ANSWER_SECONDS_MAX + call.wait_ms / 1000, connect=CONNECT_SECONDS_MAX)
         return await self._client.request(
             call.method, self._url + call.path, content=content, params=call.query, headers=headers, timeout=timeout
@@ -151,6 +189,17 @@ class Transport:
             return max(parsedate_to_datetime(header).timestamp() * 1000 - self._waiting.now_ms(), 0)
         except ValueError:
             return None
+
+
+def _content(response: httpx.Response) -> bytes:
+    """Return the body of an answer. The HTTP library expands gzip; zstd it leaves to us, or not."""
+    content = response.content
+    if response.headers.get("content-encoding") != "zstd" or not packing.is_zstd(content):
+        return content
+    try:
+        return packing.expand(content, "zstd", ANSWER_BYTES_MAX)
+    except ValueError as exc:
+        raise errors.Unintelligible(f"{response.url.path}: {exc}") from exc
 
 
 def _transient(call: Call, status: int) -> bool:

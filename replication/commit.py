@@ -56,8 +56,8 @@ class Commit:
 
     def judge(self, run: list[Mutation | Malformed]) -> list[MutationVerdict]:
         """Judge the run, and give its rows to the state."""
-        self.state.journal.begin()
-        self.state.memberships.journal.begin()
+        self.state.tentative.begin()
+        self.state.memberships.tentative.begin()
         verdicts = self._together(run) if run[0].tx is not None else [self._alone(run[0])]
         self._commit()
         return verdicts
@@ -171,8 +171,8 @@ class Commit:
         if any(cell.dot == hub_dot for cell in outcome.cells.values()):
             hub.applied += 1
         if outcome.record is not before:
-            state.journal.put(state.records, ready.key, outcome.record)
-            state.journal.put(state.effects.records, ready.key, outcome.record)
+            state.tentative.put(state.records, ready.key, outcome.record)
+            state.tentative.put(state.effects.records, ready.key, outcome.record)
         if outcome.moved:
             state.seq += 1
             self._travel(ready, before, outcome)
@@ -379,8 +379,8 @@ class _Checkpoint:
         """Bring the state back; what the ledger says of the run is written over by its second judging."""
         state.seq, state.replicas[state.hub_rid].applied = self.seq, self.hub
         replica.applied, replica.served = self.applied, self.served
-        state.journal.undo()
-        state.memberships.journal.undo()
+        state.tentative.undo()
+        state.memberships.tentative.undo()
         state.waiting, state.held = self.waiting, self.held
         ledger, conflicts, updates, released = self.lengths
         del state.effects.ledger[ledger:], state.effects.conflicts[conflicts:], state.effects.updates[updates:]

@@ -2,7 +2,9 @@
 
 The feed is cut into parts, one for each class of priority and each of shared and private, and a
 cursor holds a position in each. To a device it is an opaque text. The seal binds it to tenant,
-replica and epoch: positions of another number line would silently skip changes.
+replica and epoch: positions of another number line would silently skip changes. It names the person
+whose scope was read, too: on a shared tablet each has their own, and the place of one says nothing
+of what the other was shown.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     tenant: int
     rid: int
     epoch: str
+    person: str
     served: int = 0
     parts: dict[str, int] = {}
     snapshot: Snapshot | None = None

@@ -87,7 +87,8 @@ class Copy(msgspec.Struct, frozen=True):
     `rev` is the held rev, from puts only. `fields` is the beneath, flat. `raised` has the cells that
     a verdict brought above `rev`. `held` says whether the record is in scope, as of the commit
     `told_at`. `edits` are the unanswered ones, oldest first. `shown` has, by cell, every dot that the
-    device was shown there: the context of its edits, for a hub that was restored and knows less.
+    device was shown there: the context of its edits, for a hub that was restored and knows less. `former`
+    is what it was shown before that; it counts until the record is shown anew, for then it has gone again.
     """
 
     collection: str
@@ -100,6 +101,7 @@ class Copy(msgspec.Struct, frozen=True):
     told_at: int = 0
     edits: tuple[Mutation, ...] = ()
     shown: dict[str, Vector] = {}
+    former: dict[str, Vector] = {}
 
     def base(self, cell: str) -> int:
         """Return the highest seq up to which the device holds the cell."""
@@ -153,7 +155,7 @@ def put(
     kept = {field: value for field, value in copy.fields.items() if layout.cell_of(field) in newer}
     taken = {field: value for field, value in fields.items() if layout.cell_of(field) not in newer}
     alive = copy.alive if ALIVE in newer else True
-    return msgspec.structs.replace(present, rev=rev, fields={**taken, **kept}, raised=newer, alive=alive)
+    return msgspec.structs.replace(present, rev=rev, fields={**taken, **kept}, raised=newer, alive=alive, former={})
 
 
 def leave(copy: Copy, seq: int) -> Copy:
@@ -203,7 +205,8 @@ def restart(copy: Copy, position: int) -> Copy:
     edits = tuple(rebase(mutation, position) for mutation in copy.edits)
     if max(copy.rev, copy.told_at, *copy.raised.values(), 0) <= position:
         return msgspec.structs.replace(copy, edits=edits)
-    return msgspec.structs.replace(copy, rev=0, raised={}, told_at=0, edits=edits)
+    former = {cell: _ever_shown(copy, cell) for cell in {**copy.former, **copy.shown}}
+    return msgspec.structs.replace(copy, rev=0, raised={}, told_at=0, edits=edits, shown={}, former=former)
 
 
 def as_sent(mutation: Mutation, *, contexts: bool) -> Mutation:
@@ -262,7 +265,7 @@ def _contexts(copy: Copy, layout: Layout, op: str, written: set[str]) -> dict[st
     """Return what was shown of each cell that the edit is compared with, frozen as the base is."""
     read = written
     if op == "delete":
-        read = {*layout.cells(), *map(layout.cell_of, copy.fields), *copy.shown}
+        read = {*layout.cells(), *map(layout.cell_of, copy.fields), *copy.shown, *copy.former}
     found = {cell: _frozen_context(copy, cell) for cell in sorted({*read, ALIVE})}
     return {cell: context for cell, context in found.items() if context}
 
@@ -271,7 +274,11 @@ def _frozen_context(copy: Copy, cell: str) -> Vector:
     for mutation in copy.edits:
         if cell == ALIVE or cell in mutation.set or cell in mutation.do:
             return mutation.context.get(cell, {})
-    return copy.shown.get(cell, {})
+    return _ever_shown(copy, cell)
+
+
+def _ever_shown(copy: Copy, cell: str) -> Vector:
+    return join(copy.former.get(cell, {}), copy.shown.get(cell, {}))
 
 
 def _see(copy: Copy, versions: Mapping[str, tuple[Dot, Vector]] | None) -> Copy:
@@ -315,7 +322,7 @@ def _learn(copy: Copy, layout: Layout, mutation: Mutation, cell: str, told: Cell
 def _stands(verdict: MutationVerdict) -> bool:
     """Whether a create left a record behind: refused cells do not undo one that was granted."""
     granted = [told for told in verdict.cells.values() if told.verdict != "refused"]
-    return bool(granted) or (not verdict.cells and verdict.verdict != "refused")
+    return bool(granted) or (not verdict.cells and verdict.verdict not in ("refused", "held"))
 
 
 def _born(copy: Copy) -> Copy:

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from replication.journal import Journal
+from replication.tentative import Tentative
 
 Key: TypeAlias = tuple[str, str]
 """Names a record: its collection and its id."""
@@ -75,7 +75,7 @@ class Memberships:
         self.closed: dict[Key, list[Interval]] = {}
         self.edges: dict[Key, dict[tuple[str, Key], Edge]] = {}
         self.dirty = Dirty()
-        self.journal = Journal()
+        self.tentative = Tentative()
 
     def load(self, record: Key, interval: Interval) -> None:
         """Take in an interval as the store has it."""
@@ -94,7 +94,7 @@ class Memberships:
 
     def shift(self, record: Key, key: str, by: int, seq: int) -> int:
         """Add reasons for a key or take some away; 1 if that opened it, -1 if it closed it."""
-        was = self.journal.drop(self._keys(record), key)
+        was = self.tentative.drop(self._keys(record), key)
         count = by + (was.refcount if was else 0)
         assert count >= 0, "a reason is taken back only as often as it was given"
         self._note(record, Interval(key, was.from_seq if was else seq, None if count else seq, count))
@@ -106,12 +106,12 @@ class Memberships:
 
     def join(self, edge: Edge) -> None:
         """Let reasons flow along an edge from now on."""
-        self.journal.put(self.edges.setdefault(edge.giver, {}), (edge.field, edge.taker), edge)
+        self.tentative.put(self.edges.setdefault(edge.giver, {}), (edge.field, edge.taker), edge)
         self._note_edge(edge, stands=True)
 
     def cut(self, edge: Edge) -> None:
         """Let nothing more flow along an edge, loaded or not: the edges of a parent need not be."""
-        self.journal.drop(self.edges.get(edge.giver, {}), (edge.field, edge.taker))
+        self.tentative.drop(self.edges.get(edge.giver, {}), (edge.field, edge.taker))
         self._note_edge(edge, stands=False)
 
     def _keys(self, record: Key) -> dict[str, Interval]:
@@ -119,12 +119,12 @@ class Memberships:
 
     def _note(self, record: Key, interval: Interval) -> None:
         if interval.to_seq is None:
-            self.journal.put(self._keys(record), interval.key, interval)
+            self.tentative.put(self._keys(record), interval.key, interval)
         else:
-            self.journal.put(self.closed, record, [*self.closed.get(record, ()), interval])
-        self.journal.put(self.dirty.intervals, (record, interval.key, interval.from_seq), interval)
+            self.tentative.put(self.closed, record, [*self.closed.get(record, ()), interval])
+        self.tentative.put(self.dirty.intervals, (record, interval.key, interval.from_seq), interval)
 
     def _note_edge(self, edge: Edge, *, stands: bool) -> None:
         # Joining and cutting alternate, so the second of the two returns to what the store has.
-        if self.journal.drop(self.dirty.edges, edge) is None:
-            self.journal.put(self.dirty.edges, edge, stands)
+        if self.tentative.drop(self.dirty.edges, edge) is None:
+            self.tentative.put(self.dirty.edges, edge, stands)

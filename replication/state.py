@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from replication import rows
-from replication.journal import Journal
 from replication.mutation import Mutation
 from replication.record import Record, unknown
+from replication.tentative import Tentative
 from replication.verdict import Malformed, MutationVerdict
 from replication.versions import Dot, Vector
 
@@ -127,7 +127,7 @@ class State(msgspec.Struct, kw_only=True):
     waiting: set[Dot] = set()
     proof: Vector = {}
     restored_to: int = 0
-    journal: Journal = msgspec.field(default_factory=Journal)
+    tentative: Tentative = msgspec.field(default_factory=Tentative)
     effects: rows.Effects = msgspec.field(default_factory=rows.Effects)
 
     def record(self, key: Key) -> Record:

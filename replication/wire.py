@@ -1,6 +1,6 @@
-"""What devices and the hub say to each other: enrol, refresh, push and pull, as JSON.
+"""What devices and the hub say to each other: enrol, refresh, push and pull, as JSON or MessagePack.
 
-The structs bear the protocol's own names and serve both sides. Only the decoding of a push is
+The structs bear the protocol's own names and serve both sides and both forms. Only the decoding of a push is
 more than a type: one mutation that nobody can read must not keep its neighbours from being
 settled, so a push that is not well-typed as a whole is read again one mutation at a time. A
 mutation that has nothing but its number becomes `Malformed` and is answered by that number.
@@ -9,12 +9,13 @@ mutation that has nothing but its number becomes `Malformed` and is answered by 
 from __future__ import annotations
 
 import json
-import re
 from itertools import groupby
 from typing import Any, Final
 
 import msgspec
 
+from replication import forms, malformed
+from replication.forms import Form
 from replication.mutation import Mutation, digest
 from replication.verdict import Malformed, MutationVerdict
 from replication.versions import Dot, Vector
@@ -24,32 +25,9 @@ PATH_REFRESH: Final = "/v1/devices/refresh"
 PATH_PUSH: Final = "/v1/sync/push"
 PATH_PULL: Final = "/v1/sync/pull"
 
-COUNTER_MAX: Final = 2**63 - 1
-NAME_CHARACTERS_MAX: Final = 200
-VALUE_DEPTH_MAX: Final = 64
-"""Deeper than any field allows; it keeps a value from exhausting the stack where it is encoded."""
-
-_BODY_DEPTH_MAX: Final = VALUE_DEPTH_MAX + 8
-"""Depth of a value plus that of what a push wraps around it."""
+COUNTER_MAX: Final = malformed.COUNTER_MAX
 
 _DIGITS_MAX: Final = 400
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-_NO_VALUE: Final = b"NaN"
-"""Stands for a part that was cut out: no field takes it, so that its mutation is refused."""
-
-_ASKED: Final[dict[str, Any]] = {
-    "n": None,
-    "tx": None,
-    "op": None,
-    "collection": None,
-    "id": None,
-    "set": {},
-    "do": {},
-    "was": {},
-    "closes": {},
-    "at": None,
-}
-"""What a mutation is known by, as in `mutation.digest`, and what a missing part stands for."""
 
 
 class BadRequest(ValueError):
@@ -57,13 +35,19 @@ class BadRequest(ValueError):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the hub takes at once. Devices are told and cut their pushes accordingly."""
+    """What the hub takes at once. Devices are told and cut their pushes accordingly.
+
+    `bytes` bounds a body as it is read, `compressed_bytes` one as it is sent compressed, `page` and
+    `page_bytes` a page of changes.
+    """
 
     mutations: int = 1_000
     bytes: int = 4_194_304
+    compressed_bytes: int = 4_194_304
     fields: int = 200
     tx: int = 200
     page: int = 1_000
+    page_bytes: int = 8_000_000
 
 
 class EnrolRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,10 +70,11 @@ class EnrolAnswer(msgspec.Struct, frozen=True):
     limits: Limits
 
 
-class RefreshRequest(msgspec.Struct, frozen=True):
-    """A device whose token ran out."""
+class RefreshRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A device whose token ran out. A revoked one gets a token, for a rescue alone, by `rescue`."""
 
     refresh: str
+    rescue: bool = False
 
 
 class RefreshAnswer(msgspec.Struct, frozen=True):
@@ -109,13 +94,17 @@ class Clock(msgspec.Struct, frozen=True):
 
 
 class PushHead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a push says beside its mutations. `verdicts_seen` lets the hub trim its ledger."""
+    """What a push says beside its mutations. `verdicts_seen` lets the hub trim its ledger.
+
+    `rescue` hands over the unsent work of a device that was revoked: all of it is held for a person.
+    """
 
     epoch: str | None = None
     schema: int = 0
     cursor: str | None = None
     verdicts_seen: int = 0
     clock: Clock | None = None
+    rescue: bool = False
 
 
 class Push(PushHead, frozen=True, kw_only=True, omit_defaults=True):
@@ -217,20 +206,31 @@ class _LoosePush(PushHead, frozen=True, kw_only=True):
     mutations: list[dict[str, Any]]
 
 
-_TYPED: Final = msgspec.json.Decoder(Push)
-_CANONICAL: Final = msgspec.json.Encoder(order="sorted")
+class _PackedPush(PushHead, frozen=True, kw_only=True):
+    mutations: list[msgspec.Raw]
 
 
-def decode_push(body: bytes, limits: Limits) -> PushRequest:
-    """Return the push. `BadRequest` if it is no JSON, or a mutation in it has no number."""
+_JSON: Final = msgspec.json.Decoder(Push)
+_MSGPACK: Final = msgspec.msgpack.Decoder(Push)
+_PACKED: Final = msgspec.msgpack.Decoder(_PackedPush)
+
+
+def decode_push(body: bytes, limits: Limits, form: Form = "json") -> PushRequest:
+    """Return the push. `BadRequest` if it is no message in this form, or a mutation in it has no number."""
     try:
-        typed = _TYPED.decode(body)
-        mutations = tuple(_checked(mutation, limits) for mutation in typed.mutations)
-    except ValueError:
-        return _decode_loosely(body, limits)
+        typed = (_JSON if form == "json" else _MSGPACK).decode(body)
+        if not any(fault(mutation, limits) for mutation in typed.mutations):
+            return _request(typed, tuple(typed.mutations), limits)
+    except (ValueError, RecursionError):
+        pass  # something in it is not as it should be: read again, one mutation at a time
+    try:
+        return _loosely(body, limits, form)
     except RecursionError:
-        return _decode_loosely(_shallow(body), limits)
-    return _request(typed, mutations, limits)
+        cut = _shallow(body, form)
+    try:
+        return _loosely(cut, limits, form)
+    except RecursionError as exc:
+        raise BadRequest("the body is no push: it is nested without end") from exc
 
 
 def within(mutations: tuple[Mutation | Malformed, ...], limit: int) -> tuple[Mutation | Malformed, ...]:
@@ -243,17 +243,7 @@ def within(mutations: tuple[Mutation | Malformed, ...], limit: int) -> tuple[Mut
 
 def fault(mutation: Mutation, limits: Limits) -> str | None:
     """Return what keeps a well-typed mutation from being judged or stored."""
-    if len(mutation.set) + len(mutation.do) > limits.fields:
-        return f"more than {limits.fields} fields"
-    if not all(map(_is_name, _names(mutation))):
-        return f"a name is longer than {NAME_CHARACTERS_MAX} characters or cannot be printed"
-    if not all(0 <= number <= COUNTER_MAX for number in _numbers(mutation)):
-        return "a number is negative or does not fit into 64 bits"
-    if mutation.at is not None and not -COUNTER_MAX <= mutation.at <= COUNTER_MAX:
-        return "`at` does not fit into 64 bits"
-    if not all(_is_shallow(part, VALUE_DEPTH_MAX) for part in (mutation.set, mutation.do, mutation.was)):
-        return f"a value is nested deeper than {VALUE_DEPTH_MAX}"
-    return None
+    return malformed.fault(mutation, limits.fields)
 
 
 def _tx(mutation: Mutation | Malformed) -> str | None:
@@ -264,44 +254,42 @@ def _request(head: PushHead, mutations: tuple[Mutation | Malformed, ...], limits
     for mutation in mutations:
         if not 1 <= mutation.n <= COUNTER_MAX:
             raise BadRequest(f"a mutation has the number {mutation.n}; numbers begin with 1 and fit into 64 bits")
-    return PushRequest(
-        epoch=head.epoch,
-        schema=head.schema,
-        cursor=head.cursor,
-        verdicts_seen=head.verdicts_seen,
-        clock=head.clock,
-        mutations=_without_long_tx(mutations, limits.tx),
-    )
+    said = {name: getattr(head, name) for name in PushHead.__struct_fields__}
+    return PushRequest(**said, mutations=_without_long_tx(mutations, limits.tx))
 
 
-def _shallow(body: bytes) -> bytes:
-    """Cut out what is nested too deeply to be read, so that it spoils its own mutation alone."""
-    kept: list[bytes] = []
-    depth, begin = 0, 0
-    for token in _TOKENS.finditer(body):
-        if token[0] in (b"[", b"{"):
-            depth += 1
-            if depth == _BODY_DEPTH_MAX + 1:
-                kept += [body[begin : token.start()], _NO_VALUE]
-        elif token[0] in (b"]", b"}"):
-            if depth == _BODY_DEPTH_MAX + 1:
-                begin = token.end()
-            depth -= 1
-    return b"".join([*kept, body[begin:]]) if depth <= _BODY_DEPTH_MAX else body
-
-
-def _decode_loosely(body: bytes, limits: Limits) -> PushRequest:
-    """Read the push one mutation at a time.
-
-    The standard parser is used because it also reads what must not be stored, such as NaN or half
-    a surrogate pair: the mutation alone is refused, and the queue behind it is not blocked.
-    """
+def _shallow(body: bytes, form: Form) -> bytes:
     try:
-        tree = json.loads(body, parse_int=_whole)
-        loose = msgspec.convert(tree, _LoosePush)
-    except (ValueError, RecursionError) as exc:
+        return forms.shallow(body, form)
+    except forms.NotSaid as exc:
         raise BadRequest(f"the body is no push: {exc}") from exc
-    return _request(loose, tuple(_convert(parts, limits) for parts in loose.mutations), limits)
+
+
+def _loosely(body: bytes, limits: Limits, form: Form) -> PushRequest:
+    """Read the push one mutation at a time, so that a bad one blocks no queue behind it."""
+    try:
+        loose = _json_parts(body) if form == "json" else _PACKED.decode(body)
+    except ValueError as exc:
+        raise BadRequest(f"the body is no push: {exc}") from exc
+    read = (
+        _unpacked(bytes(each), limits) if isinstance(each, msgspec.Raw) else _convert(_number(each), each, limits)
+        for each in loose.mutations
+    )
+    return _request(loose, tuple(read), limits)
+
+
+def _json_parts(body: bytes) -> _LoosePush:
+    """Read with the standard parser: it also reads what must not be stored, as NaN or half a surrogate pair."""
+    return msgspec.convert(json.loads(body, parse_int=_whole), _LoosePush)
+
+
+def _unpacked(raw: bytes, limits: Limits) -> Mutation | Malformed:
+    try:
+        parts, found = forms.parts_of(raw, Mutation.__struct_fields__)
+    except ValueError as exc:
+        raise BadRequest(f"a mutation has no number n: {exc}") from exc
+    n = _number(parts)
+    return _convert(n, parts, limits) if found is None else malformed.made(n, parts, found)
 
 
 def _whole(digits: str) -> float:
@@ -309,12 +297,16 @@ def _whole(digits: str) -> float:
     return int(digits) if len(digits) <= _DIGITS_MAX else float("inf")
 
 
-def _convert(parts: dict[str, Any], limits: Limits) -> Mutation | Malformed:
+def _number(parts: dict[str, Any]) -> int:
     n = parts.get("n")
     if not isinstance(n, int) or isinstance(n, bool):
         raise BadRequest("a mutation has no number n")
+    return n
+
+
+def _convert(n: int, parts: dict[str, Any], limits: Limits) -> Mutation | Malformed:
     try:
-        mutation = msgspec.convert(parts, Mutation)
+        mutation = msgspec.convert(parts, Mutation, str_keys=True)
         found = fault(mutation, limits)
         if found is None:
             json.dumps(parts, allow_nan=False)
@@ -322,82 +314,7 @@ def _convert(parts: dict[str, Any], limits: Limits) -> Mutation | Malformed:
             return mutation
     except (ValueError, RecursionError) as exc:
         found = str(exc)
-    return _malformed(n, parts, found)
-
-
-def _checked(mutation: Mutation, limits: Limits) -> Mutation | Malformed:
-    found = fault(mutation, limits)
-    if found is None:
-        return mutation
-    return _malformed(mutation.n, msgspec.to_builtins(mutation), found)
-
-
-def _malformed(n: int, parts: dict[str, Any], found: str) -> Malformed:
-    """Keep all that was sent, in one order of keys, so that a repeat is known as such."""
-    collection, record_id, tx = (_name(parts.get(key)) for key in ("collection", "id", "tx"))
-    payload = _payload(parts)
-    message = found.encode(errors="replace").decode()
-    return Malformed(n, collection or "", record_id or "", message, payload, tx, _asked(parts))
-
-
-def _asked(parts: dict[str, Any]) -> bytes:
-    """Return what the mutation is known by when it is sent again, whole or with other neighbours.
-
-    For one that is well-typed this is what `mutation.digest` hashes.
-    """
-    asked = [parts.get(name, missing) for name, missing in _ASKED.items()]
-    try:
-        return _CANONICAL.encode(asked)
-    except (ValueError, TypeError, RecursionError):
-        return _payload(dict(zip(_ASKED, asked, strict=True)))
-
-
-def _payload(parts: dict[str, Any]) -> bytes:
-    try:
-        return json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()
-    except RecursionError:
-        shallow = {key: value for key, value in parts.items() if not isinstance(value, dict | list)}
-        return _CANONICAL.encode(shallow)
-
-
-def _name(value: Any) -> str | None:
-    return value if isinstance(value, str) and _is_name(value) else None
-
-
-def _is_name(text: str) -> bool:
-    return len(text) <= NAME_CHARACTERS_MAX and text.isprintable()
-
-
-def _names(mutation: Mutation) -> list[str]:
-    names = [mutation.op, mutation.collection, mutation.id, *mutation.set, *mutation.do, *mutation.was]
-    if mutation.tx is not None:
-        names.append(mutation.tx)
-    if mutation.by is not None:
-        names.append(mutation.by)
-    if isinstance(mutation.base, dict):
-        names += mutation.base
-    return [*names, *mutation.context, *mutation.closes]
-
-
-def _numbers(mutation: Mutation) -> list[int]:
-    numbers = [mutation.rev]
-    if isinstance(mutation.base, int):
-        numbers.append(mutation.base)
-    else:
-        numbers += mutation.base.values()
-    for vector in mutation.context.values():
-        numbers += [*vector, *vector.values()]
-    for dots in mutation.closes.values():
-        numbers += [number for dot in dots for number in dot]
-    return numbers
-
-
-def _is_shallow(value: Any, depth: int) -> bool:
-    if isinstance(value, dict):
-        return depth > 0 and all(_is_shallow(part, depth - 1) for part in value.values())
-    if isinstance(value, list):
-        return depth > 0 and all(_is_shallow(part, depth - 1) for part in value)
-    return True
+    return malformed.made(n, parts, found)
 
 
 def _without_long_tx(mutations: tuple[Mutation | Malformed, ...], limit: int) -> tuple[Mutation | Malformed, ...]:
@@ -409,6 +326,6 @@ def _without_long_tx(mutations: tuple[Mutation | Malformed, ...], limit: int) ->
         run = list(members)
         if tx is not None and len(run) > limit:
             found = f"the tx {tx} has more than {limit} mutations"
-            run = [_malformed(m.n, msgspec.to_builtins(m), found) if isinstance(m, Mutation) else m for m in run]
+            run = [malformed.made(m.n, msgspec.to_builtins(m), found) if isinstance(m, Mutation) else m for m in run]
         kept += run
     return tuple(kept)

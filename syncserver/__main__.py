@@ -10,13 +10,20 @@ app = cyclopts.App(name="fieldsync", help="The backend between technicians' phon
 
 COMMANDS = {
     "dev": ("syncserver.cli.development:app", "Start everything on this machine, to try out and to write against."),
+    "demo": ("syncserver.cli.handover:demo_app", "Tell the story of 25 technicians and a dispatcher."),
+    "load": ("syncserver.cli.handover:load_app", "Drive a fleet of devices, and prove that nothing is lost."),
     "serve": ("syncserver.cli.serving:serve", "Answer devices and the office until told to stop."),
+    "work": ("syncserver.cli.serving:work", "Do what recurs for every tenant until told to stop."),
     "migrate": ("syncserver.cli.serving:migrate", "Bring the database to this release's tables."),
     "import": ("syncserver.cli.importing:app", "Bring in records from a delimited file."),
     "catalog": ("syncserver.cli.catalog:app", "Check, show and compare catalogues."),
     "tenant": ("syncserver.cli.people:tenant_app", "Tenants: the businesses this service works for."),
+    "person": ("syncserver.cli.people:person_app", "The people of a tenant."),
     "token": ("syncserver.cli.people:token_app", "Tokens of people and programs."),
     "device": ("syncserver.cli.people:device_app", "Devices of technicians."),
+    "signin": ("syncserver.cli.signin:app", "Where the people of a tenant sign in."),
+    "keys": ("syncserver.cli.keys:app", "The secret keys of the installation."),
+    "audit": ("syncserver.cli.audit:app", "Print the audit log."),
 }
 """Where each command is. It loads what it needs when it runs, and nothing of the others."""
 

@@ -10,15 +10,38 @@ import asyncpg
 from litestar import Litestar
 
 from replication import catalog_file
+from syncserver import sealing
 from syncserver.catalogs import source
 from syncserver.commands.access import Access
+from syncserver.commands.audit import AuditLog
 from syncserver.commands.commit import Committers
+from syncserver.commands.held import Held
 from syncserver.commands.office import Office
 from syncserver.commands.pull import Pulls
 from syncserver.commands.push import Pushes
 from syncserver.commands.review import Review
-from syncserver.http import auth, catalog, conflicts, devices, metrics, observe, office, ops, parts, problems, sync
+from syncserver.commands.seen import SeenVerdicts
+from syncserver.commands.signin import SignIns
+from syncserver.http import (
+    audit,
+    auth,
+    catalog,
+    conflicts,
+    devices,
+    held,
+    metrics,
+    negotiation,
+    observe,
+    office,
+    ops,
+    parts,
+    problems,
+    signin,
+    sync,
+)
 from syncserver.notify import Hints
+from syncserver.oidc.fetch import Fetcher
+from syncserver.oidc.issuers import Issuers
 from syncserver.store import db
 from syncserver.store.catalogs import Catalogs
 
@@ -30,7 +53,17 @@ if TYPE_CHECKING:
 
     Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
-ROUTERS: Final = (ops.ROUTER, sync.ROUTER, catalog.ROUTER, devices.ROUTER, conflicts.ROUTER, office.ROUTER)
+ROUTERS: Final = (
+    ops.ROUTER,
+    sync.ROUTER,
+    catalog.ROUTER,
+    devices.ROUTER,
+    conflicts.ROUTER,
+    held.ROUTER,
+    signin.ROUTER,
+    audit.ROUTER,
+    office.ROUTER,
+)
 
 
 class NotMigrated(Exception):
@@ -57,9 +90,9 @@ def framework(settings: Settings, *lifespans: Lifespan) -> Litestar:
     return Litestar(
         list(ROUTERS),
         lifespan=list(lifespans),
-        guards=[auth.guard],
+        guards=[auth.guard, negotiation.guard],
         exception_handlers={**problems.HANDLERS, **dict.fromkeys(db.TRANSIENT, problems.on_database_away)},
-        request_max_body_size=settings.limits.bytes,
+        request_max_body_size=max(settings.limits.bytes, settings.limits.compressed_bytes),
         openapi_config=None,
         logging_config=None,
     )
@@ -80,25 +113,40 @@ async def assemble(settings: Settings, counters: metrics.Metrics, stack: AsyncEx
     database = await db.connect(settings.database_url)
     stack.push_async_callback(database.close)
     epoch = await _epoch(database)
-    held, hints = Catalogs(), Hints(settings.database_url)
-    committers, pulls = Committers(database), Pulls(database, hints, held)
-    for worker in (committers, pulls, hints):
+    catalogs, hints = Catalogs(), Hints(settings.database_url)
+    committers, pulls, seen = (
+        Committers(database),
+        Pulls(database, hints, catalogs, sealed_by=sealing.key_id(settings.secret_keys[0])),
+        SeenVerdicts(database),
+    )
+    for worker in (committers, pulls, seen, hints):
         await worker.start()
         stack.push_async_callback(worker.stop)
-    access, desk = Access(database), Office(database, committers, held)
+    access, desk = Access(database), Office(database, committers, catalogs)
     return parts.Parts(
         access=access,
         office=desk,
         review=Review(database, desk),
-        pushes=Pushes(database, committers, access, keys=settings.secret_keys, epoch=epoch),
+        held=Held(database, desk, settings.limits),
+        pushes=Pushes(database, committers, access, seen, keys=settings.secret_keys, epoch=epoch),
         pulls=pulls,
+        signins=_signins(settings, database, stack),
+        audit=AuditLog(database),
         metrics=counters,
         limits=settings.limits,
+        compression=settings.compression,
         epoch=epoch,
         shipped=catalog_file.parse(source.text(settings.catalog)),
         now_ms=lambda: int(time.time() * 1_000),
         is_ready=lambda: _answers(database),
     )
+
+
+def _signins(settings: Settings, database: db.Database, stack: AsyncExitStack) -> SignIns:
+    fetcher = Fetcher(allow_loopback=settings.allow_loopback_vendors)
+    stack.push_async_callback(fetcher.close)
+    issuers = Issuers(fetcher, allow_loopback=settings.allow_loopback_vendors)
+    return SignIns(database, fetcher, issuers, keys=settings.secret_keys, clock=time.time)
 
 
 async def _epoch(database: db.Database) -> str:

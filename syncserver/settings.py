@@ -7,6 +7,7 @@ that names its variable. Everything has a limit with a name, and here is where l
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeVar, get_args
@@ -14,7 +15,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from replication.packing import WINDOW_LOG_MAX, Compression
 from replication.wire import Limits
+from syncserver.commands.upkeep import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,15 +29,53 @@ PORT: Final = 8_080
 KEY_CHARACTERS_MIN: Final = 32
 KEYS_FILE: Final = "secret_keys"
 LIMIT_MAX: Final = 2**30
+UPKEEP_MAX: Final = 100_000
 
 LIMITS: Final = {
     "mutations": "FIELDSYNC_PUSH_MUTATIONS_MAX",
     "bytes": "FIELDSYNC_BODY_BYTES_MAX",
+    "compressed_bytes": "FIELDSYNC_COMPRESSED_BYTES_MAX",
     "fields": "FIELDSYNC_MUTATION_FIELDS_MAX",
     "tx": "FIELDSYNC_TX_MUTATIONS_MAX",
     "page": "FIELDSYNC_PAGE_CHANGES_MAX",
+    "page_bytes": "FIELDSYNC_PAGE_BYTES_MAX",
 }
 """The variable that sets each of the limits that devices are told."""
+
+WINDOW: Final = "FIELDSYNC_ZSTD_WINDOW_LOG_MAX"
+WINDOW_LOGS: Final = range(10, 28)
+"""The logarithms of the narrowest window that zstd has and of the widest that may be read: 128 MB."""
+
+COMPRESS: Final = "FIELDSYNC_COMPRESS_BYTES_MIN"
+
+UPKEEP: Final = {
+    "seconds": "FIELDSYNC_UPKEEP_SECONDS",
+    "rows": "FIELDSYNC_UPKEEP_ROWS_MAX",
+    "answers_days": "FIELDSYNC_ANSWERS_KEPT_DAYS",
+    "credentials_days": "FIELDSYNC_CREDENTIALS_KEPT_DAYS",
+    "marks_hours": "FIELDSYNC_MARKS_KEPT_HOURS",
+}
+"""The variable that sets each of the worker's rules: how often, how much at once, how long things are kept."""
+
+REQUIRED: Final = ("FIELDSYNC_DATABASE_URL", "FIELDSYNC_SECRET_KEYS")
+VARIABLES: Final = (
+    *REQUIRED,
+    "FIELDSYNC_REDIS_URL",
+    "FIELDSYNC_HOST",
+    "FIELDSYNC_PORT",
+    "FIELDSYNC_WORKER_PORT",
+    "FIELDSYNC_STATE_DIR",
+    "FIELDSYNC_CATALOG",
+    "FIELDSYNC_LOG_LEVEL",
+    "FIELDSYNC_ALLOW_LOOPBACK_VENDORS",
+    *LIMITS.values(),
+    COMPRESS,
+    WINDOW,
+    *UPKEEP.values(),
+)
+"""Every variable that is read; a test holds this to what `load` reads."""
+
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:\d{0,5})?")
 
 T = TypeVar("T")
 
@@ -46,18 +87,24 @@ class SettingsInvalid(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the environment decides. The first of `secret_keys` seals, all of them open."""
+    """All that the environment decides. The first of `secret_keys` seals, all of them open.
+
+    At `worker_port` a worker tells how it is; 0 is nowhere.
+    """
 
     database_url: str
     secret_keys: tuple[bytes, ...]
     redis_url: str | None = None
     host: str = HOST
     port: int = PORT
+    worker_port: int = 0
     state_dir: Path | None = None
     catalog: Path | None = None
     log_level: LogLevel = "info"
     allow_loopback_vendors: bool = False
     limits: Limits = Limits()
+    compression: Compression = Compression()
+    upkeep: Rules = Rules()
 
     def __repr__(self) -> str:
         """Return a text without the secrets: settings are shown when a start fails."""
@@ -68,21 +115,29 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings, or raise `SettingsInvalid`."""
     return Settings(
         database_url=database_url(environ),
-        secret_keys=_keys(_required(environ, "FIELDSYNC_SECRET_KEYS")),
+        secret_keys=secret_keys(environ=environ),
         redis_url=_given(environ, "FIELDSYNC_REDIS_URL", _redis_url, None),
         host=environ.get("FIELDSYNC_HOST") or HOST,
         port=_given(environ, "FIELDSYNC_PORT", _port, PORT),
+        worker_port=_given(environ, "FIELDSYNC_WORKER_PORT", _port, 0),
         state_dir=_given(environ, "FIELDSYNC_STATE_DIR", _path, None),
         catalog=_given(environ, "FIELDSYNC_CATALOG", _file, None),
         log_level=_given(environ, "FIELDSYNC_LOG_LEVEL", _log_level, "info"),
         allow_loopback_vendors=_given(environ, "FIELDSYNC_ALLOW_LOOPBACK_VENDORS", _switch, default=False),
-        limits=_limits(environ),
+        limits=Limits(**_numbers(environ, LIMITS, LIMIT_MAX)),
+        compression=_compression(environ),
+        upkeep=Rules(**_numbers(environ, UPKEEP, UPKEEP_MAX)),
     )
 
 
 def database_url(environ: Mapping[str, str] = os.environ) -> str:
     """Return where the database is: all that the commands need which never serve."""
     return _parsed("FIELDSYNC_DATABASE_URL", _required(environ, "FIELDSYNC_DATABASE_URL"), _postgres_url)
+
+
+def secret_keys(text: str | None = None, *, environ: Mapping[str, str] = os.environ) -> tuple[bytes, ...]:
+    """Return the keys that a text holds; without one, those of the environment."""
+    return _keys(text or _required(environ, "FIELDSYNC_SECRET_KEYS"))
 
 
 def keep_secret_keys(state_dir: Path) -> str:
@@ -116,8 +171,12 @@ def _parsed(name: str, value: str, parse: Callable[[str], T]) -> T:
 
 
 def _postgres_url(value: str) -> str:
-    if urlsplit(value).scheme not in ("postgres", "postgresql"):
+    if not value.startswith(("postgres://", "postgresql://")):
         raise ValueError("must be a URL that begins with postgresql://")
+    # A password with a slash would be taken for a port, and quoted by whoever finds that it is none.
+    hosts = re.split(r"[/?#]", value.partition("://")[2])[0].rpartition("@")[2]
+    if any(_HOST.fullmatch(host) is None for host in hosts.split(",")):
+        raise ValueError("must name its hosts as HOST or HOST:PORT; in a password write / as %2F, @ as %40, # as %23")
     return value
 
 
@@ -138,7 +197,7 @@ def _keys(value: str) -> tuple[bytes, ...]:
 
 def _port(value: str) -> int:
     if not value.isdecimal() or not 0 <= int(value) <= 65_535:
-        raise ValueError("must be a port, 0 to 65535; 0 takes a free one")
+        raise ValueError("must be a port, 0 to 65535")
     return int(value)
 
 
@@ -167,12 +226,24 @@ def _switch(value: str) -> bool:
     return switches[value.lower()]
 
 
-def _limits(environ: Mapping[str, str]) -> Limits:
-    given = {limit: _given(environ, name, _positive, None) for limit, name in LIMITS.items()}
-    return Limits(**{limit: number for limit, number in given.items() if number is not None})
+def _compression(environ: Mapping[str, str]) -> Compression:
+    window = _given(environ, WINDOW, _window_log, WINDOW_LOG_MAX)
+    return Compression(**_numbers(environ, {"bytes_min": COMPRESS}, LIMIT_MAX), window_log_max=window)
 
 
-def _positive(value: str) -> int | None:
-    if not value.isdecimal() or not 1 <= int(value) <= LIMIT_MAX:
-        raise ValueError(f"must be a whole number from 1 to {LIMIT_MAX}")
+def _window_log(value: str) -> int:
+    if not value.isdecimal() or int(value) not in WINDOW_LOGS:
+        raise ValueError(f"must be a whole number from {WINDOW_LOGS.start} to {WINDOW_LOGS.stop - 1}")
     return int(value)
+
+
+def _numbers(environ: Mapping[str, str], names: Mapping[str, str], most: int) -> dict[str, int]:
+    """Return what is given of numbers that each have a variable; the others keep their defaults."""
+
+    def number(value: str) -> int | None:
+        if not value.isdecimal() or not 1 <= int(value) <= most:
+            raise ValueError(f"must be a whole number from 1 to {most}")
+        return int(value)
+
+    given = {key: _given(environ, name, number, None) for key, name in names.items()}
+    return {key: value for key, value in given.items() if value is not None}

@@ -17,13 +17,14 @@ from replication.catalog import Collection
 from replication.mutation import Mutation
 from replication.record import Cell, Record, fields
 from replication.verdict import CellVerdict, Conflict, MutationVerdict
-from replication.versions import Dot, covers
-from tests.oracle import ALIVE, Answer, Rec
+from replication.versions import Dot, Vector, covers
+from tests.oracle import Answer
+from tests.oracle_alive import ALIVE, Rec
 from tests.oracle_cell import Clash, Line, Told
 from tests.oracle_values import same
 
 MOVES: Final = {"applied", "merged", "parked"}
-GRAVITY: Final = ("refused", "parked", "superseded", "merged", "applied", "converged")
+GRAVITY: Final = ("refused", "parked", "superseded", "merged", "applied", "absorbed", "converged")
 
 
 class Disagreement(AssertionError):
@@ -44,7 +45,7 @@ def verdict(mutation: Mutation, actual: MutationVerdict, expected: Answer, where
     """Compare the verdict of a mutation, cell by cell."""
     names = {name: told.verdict for name, told in expected.cells.items()}
     check("verdict", names, {name: told.verdict for name, told in actual.cells.items()}, where)
-    whole = "refused" if expected.code else min(names.values(), key=GRAVITY.index, default="converged")
+    whole = "held" if expected.held else "refused" if expected.code else min(names.values(), key=GRAVITY.index, default="converged")
     check("verdict", whole, actual.verdict, where)
     if expected.code:
         check("verdict", expected.code, actual.code, where)
@@ -89,7 +90,7 @@ def _entry(actual: Conflict, clash: Clash, where: str) -> None:
 def kept(row: rows.LedgerRow, change: rows.Change | None, expected: Answer, where: str) -> None:
     """Compare what is left of a mutation: its payload where it did not all land, else a change row."""
     verdicts = {told.verdict for told in expected.cells.values()} | ({"refused"} if expected.code else set())
-    if verdicts & {"refused", "parked", "superseded"} and row.payload is None:
+    if verdicts & {"refused", "parked", "superseded", "held"} and row.payload is None:
         raise Disagreement("lost value", f"{where}: {sorted(verdicts)}, and its payload is not kept")
     check("state", bool(verdicts & MOVES), change is not None, f"{where} makes a change")
     for name, told in expected.cells.items():
@@ -100,8 +101,13 @@ def kept(row: rows.LedgerRow, change: rows.Change | None, expected: Answer, wher
                 raise Disagreement("lost value", f"{where} {name}: {told.value!r} is not in its change: {here}")
 
 
-def record(actual: Record | None, expected: Rec | None, shown: Mapping[str, Any], collection: Collection) -> None:
-    """Compare a whole record: what it shows, and in each cell the winner and the siblings that wait."""
+def record(
+    actual: Record | None, expected: Rec | None, shown: Mapping[str, Any], collection: Collection, proven: Vector
+) -> None:
+    """Compare a whole record: what it shows, and in each cell the winner and the siblings that wait.
+
+    Vectors may leave out what is `proven`, and nothing else.
+    """
     if actual is None or expected is None:
         check("state", expected is None, actual is None, "a record exists")
         return
@@ -111,10 +117,10 @@ def record(actual: Record | None, expected: Rec | None, shown: Mapping[str, Any]
         raise Disagreement("state", f"{where}: expected {shown}, shown {fields(actual, collection)}")
     for name, line in expected.lines.items():
         if line.current is not None:
-            _line(actual.cells[name], line, f"{where} {name}")
+            _line(actual.cells[name], line, proven, f"{where} {name}")
 
 
-def _line(actual: Cell, line: Line, where: str) -> None:
+def _line(actual: Cell, line: Line, proven: Vector, where: str) -> None:
     assert line.current is not None, "asked for lines that hold something"
     check("state", line.current.dot, actual.stamp.dot, f"{where} winner")
     check(
@@ -123,8 +129,8 @@ def _line(actual: Cell, line: Line, where: str) -> None:
         {stamp.dot.rid for stamp in actual.stamps()},
         f"{where} twins",
     )
-    forgotten = [dot for dot in line.absorbed if not covers(actual.vv, Dot(*dot))]
+    forgotten = [(rid, n) for rid, n in line.past if not covers(actual.vv, Dot(rid, n)) and n > proven.get(rid, 0)]
     check("state", [], forgotten, f"{where} has not absorbed")
-    check("state", set(), actual.vv.items() - line.known(), f"{where} has absorbed what never came")
+    check("state", set(), actual.vv.items() - line.past, f"{where} has absorbed what never came")
     waiting = [(each.dot, each.value) for each in line.siblings]
     check("lost value", waiting, [(each.stamp.dot, each.value) for each in actual.siblings], f"{where} siblings")

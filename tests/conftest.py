@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # On a shared machine the time of one example says nothing, and building a history is slow by nature.
 settings.register_profile(
     "quick", settings(), deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("long", settings.get_profile("quick"), max_examples=5_000, derandomize=False)
+settings.register_profile("planted", settings.get_profile("quick"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put in the mistake that this run has to notice, if it was started to notice one."""
+    if "FIELDSYNC_PLANTED" in os.environ:
+        from tests.planted import plant  # noqa: PLC0415  (no other run has to know of it)
+
+        patch = pytest.MonkeyPatch()
+        config.add_cleanup(patch.undo)
+        plant.plant(patch)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

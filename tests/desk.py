@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from replication.mutation import Mutation
 from replication.record import fields
 from replication.state import Submission
 from replication.versions import Dot
+from tests import editions
 from tests.oracle_cell import Asked, Key, Known
 from tests.oracle_values import same, tidy
-from tests.phone import vector
 from tests.scribble import Page
-from tests.tenant import CATALOG, TABLE, Tenant, by_cell
+from tests.tenant import Tenant, by_cell, vector
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,11 @@ class Sheet:
 
     key: Key
     rev: int
+    epoch: int
     shown: Mapping[str, Any]
     state: Mapping[str, Known]
     siblings: Mapping[str, list[tuple[Dot, Any]]]
+    winners: Mapping[str, Dot]
 
 
 @dataclass
@@ -46,32 +50,35 @@ class Desk:
     def look(self, key: Key) -> None:
         """Have a record put before one as it is now."""
         record = self.tenant.store.record(key)
-        if record is not None:
+        collection = editions.collection_of(key[0], self.tenant.edition)
+        if record is not None and collection is not None:
             waiting = {n: [(s.stamp.dot, s.value) for s in cell.siblings] for n, cell in record.cells.items()}
-            shown = fields(record, CATALOG.collections[key[0]])
-            self.sheets[key] = Sheet(key, record.rev, shown, self.tenant.oracle.state(key), waiting)
+            state, epoch = self.tenant.oracle.state(key), self.tenant.epoch
+            winners = {name: cell.stamp.dot for name, cell in record.cells.items()}
+            self.sheets[key] = Sheet(key, record.rev, epoch, fields(record, collection), state, waiting, winners)
 
     def write(self, rng: random.Random, sheet: Sheet, page: Page, *, op: str = "set", settle: bool = False) -> None:
         """Send a change of what lies before one, perhaps long after it was looked at."""
         asked_set, was = by_cell(sheet.key[0], page.set, sheet.shown)
         closes = {n: [dot for dot, _ in waiting] for n, waiting in sheet.siblings.items() if waiting and n in asked_set}
-        context = {}
-        if rng.random() < 0.2:
-            context = {cell: vector(known) for cell, known in sheet.state.items() if known}
+        # What the hub was put back to behind its back has other numbers than this page.
+        named = rng.random() < 0.2 or sheet.epoch != self.tenant.epoch
+        context = {cell: vector(known) for cell, known in sheet.state.items() if known} if named else {}
+        base = min(sheet.rev, self.tenant.position_since(sheet.epoch))
         mutation = Mutation(
             n=0,
             op=op,
             collection=sheet.key[0],
             id=sheet.key[1],
-            base=0 if context else sheet.rev,
-            rev=sheet.rev,
+            base=base,
+            rev=base,
             set=asked_set,
             do=page.do,
             was=was if rng.random() < 0.6 else {},
             context=context,
             closes=closes if settle else {},
         )
-        self._send(mutation, sheet.state)
+        self.send([mutation], sheet.state if named else {}, sheet.state)
         if rng.random() < 0.5:
             self.look(sheet.key)
 
@@ -79,39 +86,47 @@ class Desk:
         """Make a record."""
         asked_set, _ = by_cell(key[0], page.set, {})
         mutation = Mutation(n=0, op="create", collection=key[0], id=key[1], set=asked_set, do=page.do)
-        self._send(mutation, {})
+        self.send([mutation], {}, {})
 
-    def _send(self, mutation: Mutation, seen: Mapping[str, Known]) -> None:
-        n = self.tenant.store.replicas[self.rid].applied + 1
-        key = (mutation.collection, mutation.id)
-        asked = Asked(
-            dot=(self.rid, n),
-            op=mutation.op,
-            key=key,
-            person=self.person,
-            authority=self.authority,
-            authorities=self.authorities.get(key[0], {}),
-            sequential=False,
-            set=mutation.set,
-            do=mutation.do,
-            was=mutation.was,
-            seen=seen,
-            closes={cell: frozenset(dots) for cell, dots in mutation.closes.items()},
+    def send(
+        self,
+        mutations: list[Mutation],
+        said: Mapping[str, Known],
+        seen: Mapping[str, Known],
+        submission: Submission | None = None,
+    ) -> None:
+        """Send what was written. A submission says what is out of the ordinary about it."""
+        submission = submission or Submission(
+            rid=self.rid, person=self.person, authority=self.authority, authorities=self.authorities, mutations=()
         )
-        submission = Submission(
-            rid=self.rid,
-            person=self.person,
-            authority=self.authority,
-            authorities=self.authorities,
-            mutations=(mutation,),
-            numbered=False,
-        )
-        self.tenant.submit(submission, {n: asked})
+        now = self.tenant.now
+        submission = msgspec.structs.replace(submission, mutations=tuple(mutations), numbered=False, received=now)
+        first = self.tenant.store.replicas[self.rid].applied + 1
+        asked = {
+            n: Asked(
+                dot=(self.rid, n),
+                op=each.op,
+                key=(each.collection, each.id),
+                person=submission.person,
+                authority=submission.authority,
+                authorities=submission.authorities.get(each.collection, {}),
+                relation=submission.relation,
+                set=each.set,
+                do=each.do,
+                was=each.was,
+                seen=seen,
+                said=said,
+                closes={cell: frozenset(map(tuple, dots)) for cell, dots in each.closes.items()},
+                received=now,
+            )
+            for n, each in enumerate(mutations, start=first)
+        }
+        self.tenant.submit(submission, asked)
 
 
-def without_repeats(collection: str, page: Page, sheet: Sheet) -> Page:
+def without_repeats(collection: str, page: Page, sheet: Sheet, edition: int) -> Page:
     """Leave out what a vendor's system would not send: a field that is as it was when last confirmed."""
-    rules = TABLE["collections"][collection]["fields"]
+    rules = editions.fields_of(collection, edition)
 
     def differs(name: str, value: Any) -> bool:
         try:

@@ -7,6 +7,7 @@ finds nothing.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -17,7 +18,7 @@ from replication.memberships import Edge, Interval, Key, Memberships
 from replication.record import Record
 from replication.state import Answer, Replica, Settled, State, Submission
 from replication.verdict import MutationVerdict
-from replication.versions import Dot
+from replication.versions import Dot, Vector
 
 _RECORD = msgspec.msgpack.Decoder(Record)
 _VERDICT = msgspec.json.Decoder(MutationVerdict)
@@ -36,6 +37,10 @@ class Store:
         self.edges: set[Edge] = set()
         self.ledger: dict[Dot, tuple[bytes, bytes, rows.LedgerRow]] = {}
         self.remembered: dict[str, rows.Remembered] = {}
+        self.older: dict[int, Catalog] = {}
+        self.held: dict[Dot, rows.HeldRow] = {}
+        self.proof: Vector = {}
+        self.restored_to = 0
         self.changes: list[rows.Change] = []
         self.feed: list[rows.FeedRow] = []
         self.conflicts: list[rows.ConflictRow] = []
@@ -47,6 +52,42 @@ class Store:
         answers = [hub.judge(state, submission) for submission in submissions]
         self._save(state)
         return answers
+
+    # What happens to the hub as a whole. None of it may stand in the middle of a group.
+
+    def publish(self, catalog: Catalog) -> None:
+        """Let another catalogue hold from now on."""
+        self.older[self.catalog.version] = self.catalog
+        self.catalog = catalog
+
+    def fence(self, rid: int) -> None:
+        """Take nothing more from a replica."""
+        self.replicas[rid].fenced = True
+
+    def prove(self, proof: Vector) -> None:
+        """Take it as proven up to where vectors are needed no more."""
+        self.proof = dict(proof)
+
+    def back_up(self) -> Store:
+        """Return a backup. What is kept is never changed in place, so that containers are all there is to copy."""
+        twin = copy.copy(self)
+        for name, kept in vars(self).items():
+            if isinstance(kept, dict | list | set):
+                setattr(twin, name, kept.copy())
+        twin.replicas = {rid: msgspec.structs.replace(each) for rid, each in self.replicas.items()}
+        twin.intervals = {key: dict(each) for key, each in self.intervals.items()}
+        return twin
+
+    def restore(self, backup: Store) -> None:
+        """Be put back to a backup. What was given out since is not given out again, and who is fenced stays so."""
+        seq, replicas = self.seq, self.replicas
+        self.__dict__.update(backup.back_up().__dict__)
+        self.restored_to, self.seq, self.proof = self.seq, seq, {}
+        for rid, replica in replicas.items():
+            mine = self.replicas[rid]
+            mine.fenced = replica.fenced
+            if replica.kind != "device":
+                mine.applied = max(mine.applied, replica.applied)
 
     def record(self, key: Key) -> Record | None:
         """Return a record as it is kept."""
@@ -62,7 +103,7 @@ class Store:
         replicas = [msgspec.structs.astuple(each) for each in self.replicas.values()]
         records = {key: _RECORD.decode(each) for key, each in self.records.items()}
         intervals = {key: dict(each) for key, each in self.intervals.items() if each}
-        logs = [self.changes, self.feed, self.conflicts, self.updates]
+        logs = [self.changes, self.feed, self.conflicts, self.updates, self.held]
         return [self.seq, replicas, records, intervals, self.edges, ledger, *logs]
 
     def _load(self, submissions: Sequence[Submission]) -> State:
@@ -74,6 +115,11 @@ class Store:
             records={},
             memberships=Memberships(),
             remembered=dict(self.remembered),
+            older=self.older,
+            held={(row.collection, row.record_id) for row in self.held.values() if row.op == "create"},
+            waiting=set(self.held),
+            proof=self.proof,
+            restored_to=self.restored_to,
         )
         wanted = [hub.needs(submission, self.catalog) for submission in submissions]
         named = set().union(*(each.records | each.walk for each in wanted))
@@ -117,6 +163,9 @@ class Store:
         self.edges -= set(dirty.removed)
         for row in effects.ledger:
             self.ledger[row.dot] = row.hash, msgspec.json.encode(row.verdict), row
+        self.held |= {row.dot: row for row in effects.held}
+        for update in effects.released:
+            del self.held[update.dot]
         self.remembered |= {each.key: each for each in effects.remembered}
         self.changes += effects.changes
         self.feed += effects.feed

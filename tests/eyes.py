@@ -27,14 +27,17 @@ class Glance:
 
 @dataclass
 class Eyes:
-    """The eyes of one device."""
+    """The eyes of one device. `before` has what was seen of records of which the hub forgot what it had told."""
 
     shown: dict[Key, dict[str, Known]] = field(default_factory=dict)
     held: dict[Key, int] = field(default_factory=dict)
     waiting: dict[int, Glance] = field(default_factory=dict)
+    before: dict[Key, dict[str, Known]] = field(default_factory=dict)
 
     def look(self, key: Key, state: Mapping[str, Known], moment: int) -> None:
         """Be shown a whole record as it was at a moment."""
+        # What stands on the screen now is older than what stood there: that has gone again.
+        self.before.pop(key, None)
         for cell, known in state.items():
             self.hear(key, cell, known)
         self.held[key] = max(moment, self.held.get(key, 0))
@@ -44,14 +47,23 @@ class Eyes:
         cells = self.shown.setdefault(key, {})
         cells[cell] = cells.get(cell, NOTHING) | known
 
+    def doubt(self, key: Key) -> None:
+        """Know that the hub may have forgotten what it had told of a record."""
+        seen = {cell: self._saw(key, cell) for cell in {*self.shown.get(key, {}), *self.before.get(key, {})}}
+        self.shown.pop(key, None)
+        self.held.pop(key, None)
+        self.before[key] = seen
+
     def forget(self, key: Key) -> None:
         """Lose a record out of sight."""
         self.shown.pop(key, None)
         self.held.pop(key, None)
+        self.before.pop(key, None)
 
     def edit(self, n: int, key: Key, cells: frozenset[str]) -> tuple[Mapping[str, Known], int]:
         """Return what an edit of these cells has seen of each cell, and when the record was last shown whole."""
-        seen = {cell: self._seen(key, cell) for cell in {*self.shown.get(key, {}), *cells, ALIVE}}
+        known = {*self.shown.get(key, {}), *self.before.get(key, {})}
+        seen = {cell: self._seen(key, cell) for cell in {*known, *cells, ALIVE}}
         self.waiting[n] = Glance(key, cells, seen)
         return seen, self.held.get(key, 0)
 
@@ -64,4 +76,7 @@ class Eyes:
             glance = self.waiting[n]
             if glance.key == key and (cell == ALIVE or cell in glance.cells):
                 return glance.seen.get(cell, NOTHING)
-        return self.shown.get(key, {}).get(cell, NOTHING)
+        return self._saw(key, cell)
+
+    def _saw(self, key: Key, cell: str) -> Known:
+        return self.shown.get(key, {}).get(cell, NOTHING) | self.before.get(key, {}).get(cell, NOTHING)

@@ -12,17 +12,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from tests import editions
 from tests.compare import Disagreement, check
 from tests.desk import Desk, Sheet, without_repeats
 from tests.oracle_cell import Key
-from tests.phone import Phone, fields_of
+from tests.oracle_values import Table
+from tests.phone import Phone
 from tests.scribble import PEOPLE, UNKNOWN, Page, scribble
 from tests.tenant import ERP, FIRST_DEVICE, IMPORT, OFFICE, Tally, Tenant
+from tests.upheaval import FENCED_MAX, Upheavals
 
 ANA, BEN, EVA = PEOPLE
 PHONES: Final = ((ANA,), (BEN,), (EVA, ANA), (ANA,))
-RECORDS_MAX: Final = 6
-NEWS: Final = ("jobs", "facts", "stock")
+CLOCKS: Final = ((0, 0), (40_000, -35_000), (-90_000, 90_000), (3_600_000, -3_600_500))
+"""How wrong the clock of each device is, and what the hub takes that for, in milliseconds."""
+
+RECORDS_MAX: Final = 4
+NEWS: Final = ("jobs", "facts", "stock", "crates", "memos")
+SHARED: Final = ("stock", "crates", "memos")
 
 WEIGHTS: Final = {
     "edit": 34,
@@ -49,6 +56,18 @@ WEIGHTS: Final = {
     "import_": 2,
 }
 
+UPHEAVALS: Final = {
+    "publish": 1,
+    "upgrade": 2,
+    "back_up": 2,
+    "restore": 1.2,
+    "fence": 0.2,
+    "prove": 2,
+    "office_release": 3,
+    "office_undo": 3,
+}
+"""What is rare."""
+
 FAULTS: Final = ("push_lost", "push_unanswered", "push_twice", "late_request", "late_answer", "pull_lost")
 
 
@@ -60,24 +79,28 @@ class Event(NamedTuple):
     seed: int
 
 
-def generate(seed: int, length: int) -> list[Event]:
-    """Return a history. The same seed gives the same one."""
+def generate(seed: int, length: int, *, calm: bool = False) -> list[Event]:
+    """Return a history. The same seed gives the same one. A calm one has no upheavals."""
     rng = random.Random(seed)
-    verbs = rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=length)
+    weights: dict[str, float] = WEIGHTS if calm else {**WEIGHTS, **UPHEAVALS}
+    verbs = rng.choices(list(weights), list(weights.values()), k=length)
     start = [Event(verb, 0, rng.randrange(2**32)) for verb in ("office_make", "office_make", "office_make")]
     return start + [Event(verb, rng.randrange(12), rng.randrange(2**32)) for verb in verbs]
 
 
 @dataclass
-class World:
+class World(Upheavals):
     """Everybody who takes part."""
 
-    tenant: Tenant = field(default_factory=lambda: Tenant(len(PHONES)))
+    tenant: Tenant = field(default_factory=lambda: Tenant(len(PHONES) + FENCED_MAX))
     log: list[tuple[Event, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         tenant = self.tenant
-        self.phones = [Phone(FIRST_DEVICE + place, persons, tenant) for place, persons in enumerate(PHONES)]
+        self.phones = [
+            Phone(FIRST_DEVICE + place, persons, tenant, *clock)
+            for place, (persons, clock) in enumerate(zip(PHONES, CLOCKS, strict=True))
+        ]
         self.desks = [Desk(OFFICE, person, "office", tenant) for person in ("dora", "emil")]
         self.vendor = Desk(ERP, "erp", "erp", tenant)
         self.importer = Desk(IMPORT, "import", "office", tenant, {"jobs": {"cost": "erp", "level": "erp"}})
@@ -86,45 +109,47 @@ class World:
     def run(self, events: Sequence[Event]) -> None:
         """Let the events happen, then let everybody come to rest, and compare once more."""
         for event in events:
-            self.log.append((event, len(self.tenant.submissions)))
+            self.log.append((event, len(self.tenant.steps)))
             self.tenant.tally.happened[event.verb] += 1
-            getattr(self, event.verb)(event.actor, random.Random(event.seed))
+            rng = random.Random(event.seed)
+            self.tenant.now += rng.choice((0, 500, 20_000))
+            getattr(self, event.verb)(event.actor, rng)
         self.rest()
 
     def story(self) -> list[str]:
         """Tell in words what happened: each event, and what the hub was sent because of it."""
-        ends = [*(mark for _, mark in self.log[1:]), len(self.tenant.submissions)]
+        ends = [*(mark for _, mark in self.log[1:]), len(self.tenant.steps)]
         lines: list[str] = []
         for (event, start), end in zip(self.log, ends, strict=True):
             lines.append(f"{event.verb} {event.actor}")
-            lines += (f"    {line}" for each in self.tenant.submissions[start:end] for line in self.tenant.tell(each))
+            lines += (f"    {line}" for each in self.tenant.steps[start:end] for line in self.tenant.tell(each))
         return lines
 
     # Devices.
 
     def edit(self, actor: int, rng: random.Random) -> None:
         """A person changes something on the screen."""
-        self._edit(self._phone(actor), rng, tx=None)
+        self._edit(self._hands(actor), rng, tx=None)
 
     def tx(self, actor: int, rng: random.Random) -> None:
         """A person changes several records as one."""
-        phone = self._phone(actor)
+        phone = self._hands(actor)
         for _ in range(rng.randrange(2, 5)):
             self._edit(phone, rng, tx=f"t{rng.randrange(2)}{phone.n // 5}")
 
     def erase(self, actor: int, rng: random.Random) -> None:
         """A person deletes a record."""
-        phone = self._phone(actor)
+        phone = self._hands(actor)
         if screen := phone.screen():
             phone.edit(rng, rng.choice(sorted(screen)), Page(), op="delete")
 
     def make(self, actor: int, rng: random.Random) -> None:
         """A person makes a record on site, mostly a fact of a job."""
-        phone = self._phone(actor)
-        collection = "jobs" if rng.random() < 0.2 else "facts"
+        phone = self._hands(actor)
+        collection = rng.choice(("jobs", "facts", "facts", "facts", "crates", "memos"))
         if (key := self._new(collection)) is None:
             return
-        page = self._page(rng, collection, {}, device=True)
+        page = self._page(rng, collection, {}, phone=phone)
         jobs = [each for each in phone.screen() if each[0] == "jobs"]
         if collection == "facts" and jobs:
             page.set["job_id"] = rng.choice(sorted(jobs))[1]
@@ -195,7 +220,7 @@ class World:
         desk = self._desk(actor)
         if sheet := self._sheet(desk, rng, "jobs"):
             names = rng.choice((["assignee_id"], ["crew"], ["assignee_id", "crew"]))
-            desk.write(rng, sheet, scribble(rng, fields_of("jobs"), names, sheet.shown))
+            desk.write(rng, sheet, scribble(rng, self._fields("jobs"), names, sheet.shown))
 
     def office_make(self, actor: int, rng: random.Random) -> None:
         """The office makes a record."""
@@ -218,7 +243,7 @@ class World:
     def office_restore(self, actor: int, rng: random.Random) -> None:
         """The office brings a deleted record back."""
         desk = self._desk(actor)
-        dead = [key for key, rec in self.tenant.oracle.records.items() if not rec.value("$alive")]
+        dead = [key for key in self._known() if not self.tenant.oracle.records[key].value("$alive")]
         if dead:
             key = rng.choice(dead)
             if rng.random() < 0.7 or key not in desk.sheets:
@@ -228,14 +253,18 @@ class World:
     def office_settle(self, actor: int, rng: random.Random) -> None:
         """Somebody in the office chooses among the values that wait."""
         desk = self._desk(actor)
-        sheets = [sheet for sheet in desk.sheets.values() if any(sheet.siblings.values())]
-        if not sheets:
+        waits = [(sheet, cell) for sheet in desk.sheets.values() for cell in sheet.siblings if self._waits(sheet, cell)]
+        if not waits:
             return self._look(desk, rng)
-        sheet = rng.choice(sheets)
-        cell = rng.choice(sorted(name for name, waiting in sheet.siblings.items() if waiting))
+        sheet, cell = rng.choice(waits)
         value = rng.choice(sheet.siblings[cell])[1]
         page = Page(dict(value) if isinstance(value, dict) else {cell: value})
         return desk.write(rng, sheet, page, settle=True)
+
+    def _waits(self, sheet: Sheet, cell: str) -> bool:
+        """Tell whether a page shows that values of a field, or of a group, wait for a person."""
+        names = {*self._fields(sheet.key[0]), *editions.groups_of(sheet.key[0], self.tenant.edition)}
+        return bool(sheet.siblings[cell]) and cell in names
 
     def vendor_look(self, _: int, rng: random.Random) -> None:
         """The vendor's system confirms a state of a record."""
@@ -244,64 +273,82 @@ class World:
     def vendor_edit(self, _: int, rng: random.Random) -> None:
         """The vendor's system has changed some fields since that state."""
         if sheet := self._sheet(self.vendor, rng):
-            names = [name for name, rule in fields_of(sheet.key[0]).items() if "erp" in rule["write"]]
+            fields = self._fields(sheet.key[0])
+            names = [name for name, rule in fields.items() if "erp" in rule["write"]]
             if names:
-                page = scribble(rng, fields_of(sheet.key[0]), rng.sample(names, 1), sheet.shown)
-                self.vendor.write(rng, sheet, without_repeats(sheet.key[0], page, sheet))
+                page = scribble(rng, fields, rng.sample(names, 1), sheet.shown)
+                self.vendor.write(rng, sheet, without_repeats(sheet.key[0], page, sheet, self.tenant.edition))
 
     def import_(self, _: int, rng: random.Random) -> None:
         """A file is read again, from which some values have changed."""
         if sheet := self._sheet(self.importer, rng, "jobs"):
-            page = scribble(rng, fields_of("jobs"), ["cost", *rng.sample(["level", "urgent", "place"], 1)], sheet.shown)
-            self.importer.write(rng, sheet, without_repeats("jobs", page, sheet))
+            names = ["cost", *rng.sample(["level", "urgent", "place"], 1)]
+            page = scribble(rng, self._fields("jobs"), names, sheet.shown)
+            self.importer.write(rng, sheet, without_repeats("jobs", page, sheet, self.tenant.edition))
 
     # At rest.
 
     def rest(self) -> None:
         """Let every device send and read all, and compare what each of them shows with the hub."""
         rng = random.Random(0)
-        for _ in range(2):
+        for _ in range(editions.LAST + 1):
             for phone in self.phones:
+                phone.notice()
                 letter = phone.letter(len(phone.outbox))
                 phone.hear(self.tenant.submit(letter.submission, letter.asked))
         for phone in self.phones:
-            phone.pull(rng, 10**6)
             check("state", [], phone.outbox, f"device {phone.rid} has nothing left to send")
+            check("lost value", phone.n, self.tenant.store.replicas[phone.rid].applied, f"all of {phone.rid} is known")
+            phone.pull(rng, 10**6)
             self._compare_screen(phone)
         for write in self.tenant.oracle.lost():
             raise Disagreement("lost value", f"{write} is nowhere")
 
     def _compare_screen(self, phone: Phone) -> None:
         oracle = self.tenant.oracle
-        held = [key for key in oracle.records if oracle.held_by(key, phone.person)]
+        held = [key for key in self._known() if oracle.held_by(key, phone.person)]
         expected = {key: oracle.fields(key) for key in held if oracle.records[key].value("$alive")}
-        screen = phone.screen()
+        screen = {key: view for key, view in phone.screen().items() if self._fields(key[0])}
         check("state", sorted(expected), sorted(screen), f"device {phone.rid} shows these records")
         for key, view in screen.items():
-            check("state", expected[key], view, f"device {phone.rid} shows {key}")
+            present = {name: value for name, value in view.items() if name in self._fields(key[0])}
+            check("state", expected[key], present, f"device {phone.rid} shows {key}")
 
     # Picking.
 
     def _phone(self, actor: int) -> Phone:
         return self.phones[actor % len(self.phones)]
 
+    def _hands(self, actor: int) -> Phone:
+        """Return a device that somebody uses: one that was revoked lies in a drawer."""
+        used = [phone for phone in self.phones if not phone.fenced]
+        return used[actor % len(used)]
+
+    def _known(self, collection: str | None = None) -> list[Key]:
+        """Return the records that there are, of a collection or of all that there are."""
+        known = sorted(key for key in self.tenant.oracle.records if self._fields(key[0]))
+        return [key for key in known if collection in (None, key[0])]
+
+    def _fields(self, collection: str) -> dict[str, Table]:
+        return editions.fields_of(collection, self.tenant.edition)
+
     def _desk(self, actor: int) -> Desk:
         return self.desks[actor % len(self.desks)]
 
     def _new(self, collection: str) -> Key | None:
         made = self.made[collection]
-        if len(made) >= RECORDS_MAX:
+        if sum(key in self.tenant.oracle.records for key in made) >= RECORDS_MAX or not self._fields(collection):
             return None
         made.append((collection, f"{NEWS.index(collection) + 1:08}-0000-4000-8000-{len(made):012}"))
         return made[-1]
 
     def _look(self, desk: Desk, rng: random.Random) -> None:
-        if self.tenant.oracle.records:
-            desk.look(rng.choice(sorted(self.tenant.oracle.records)))
+        if known := self._known():
+            desk.look(rng.choice(known))
 
     def _sheet(self, desk: Desk, rng: random.Random, collection: str | None = None) -> Sheet | None:
         """Return something that lies before the writer, perhaps looked at anew."""
-        known = [key for key in sorted(self.tenant.oracle.records) if collection in (None, key[0])]
+        known = self._known(collection)
         if not known:
             return None
         key = rng.choice(known)
@@ -310,19 +357,19 @@ class World:
         return desk.sheets[key]
 
     def _edit(self, phone: Phone, rng: random.Random, tx: str | None) -> None:
-        screen = phone.screen()
+        screen = {key: view for key, view in phone.screen().items() if editions.fields_of(key[0], phone.edition)}
         if screen:
             key = rng.choice(sorted(screen))
             by = rng.choice(phone.persons)
-            phone.edit(rng, key, self._page(rng, key[0], screen[key], device=True), tx=tx, by=by)
+            phone.edit(rng, key, self._page(rng, key[0], screen[key], phone=phone), tx=tx, by=by)
 
-    def _page(self, rng: random.Random, collection: str, shown: Any, *, device: bool = False) -> Page:
+    def _page(self, rng: random.Random, collection: str, shown: Any, *, phone: Phone | None = None) -> Page:
         """Return an edit of a few fields, mostly such as the writer may write."""
-        rules = fields_of(collection)
-        mine = "device" if device else "office"
+        rules = editions.fields_of(collection, phone.edition if phone else self.tenant.edition)
+        mine = "device" if phone else "office"
         names = [name for name, rule in rules.items() if rule["kind"] not in ("person", "reference") and name != "crew"]
         allowed = [name for name in names if mine in rules[name]["write"]]
-        picked = rng.sample(allowed, rng.choice((1, 1, 2, 3)))
+        picked = rng.sample(allowed, min(len(allowed), rng.choice((1, 1, 2, 3))))
         if rng.random() < 0.05:
             picked = sorted({*picked, rng.choice(sorted({*names, "assignee_id"} & rules.keys())), UNKNOWN})
         return scribble(rng, rules, picked, shown)

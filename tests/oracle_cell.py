@@ -7,10 +7,11 @@ were on the screen, as a set, and that is looked into.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
-from tests.oracle_values import Table, difference, done, same
+from tests.oracle_joins import BY_VALUE, NOT_ONE, united
+from tests.oracle_values import Nonsense, Table, same
 
 Dot: TypeAlias = tuple[int, int]
 Key: TypeAlias = tuple[str, str]
@@ -18,13 +19,18 @@ Known: TypeAlias = frozenset[Dot]
 
 MISSING: Final = object()
 NOTHING: Final[Known] = frozenset()
+WAITING_MAX: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """A mutation as its writer meant it. `seen` has, by cell, every write that was on the screen.
 
-    `held` is the moment of the last state of the record that the device was given whole.
+    `said` is what of it the hub is told by name, and not by a number. `held` is the moment of the last
+    state of the record that the device was given whole. `chain` is the mutation before which all that its
+    replica wrote is the writer's own. `at` is the time of the writer's clock, `behind` how much that is
+    behind the hub's, `received` the time of the hub. `edition` is that of the catalogue the writer went
+    by, 0 being the present one.
     """
 
     dot: Dot
@@ -32,39 +38,66 @@ class Asked:
     key: Key
     person: str
     authority: str
-    sequential: bool
+    chain: Dot | None = None
+    relation: str = ""
     authorities: Mapping[str, str] = field(default_factory=dict)
     set: Mapping[str, Any] = field(default_factory=dict)
     do: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     was: Mapping[str, Any] = field(default_factory=dict)
     seen: Mapping[str, Known] = field(default_factory=dict)
+    said: Mapping[str, Known] = field(default_factory=dict)
     closes: Mapping[str, frozenset[Dot]] = field(default_factory=dict)
     held: int = 0
+    at: int | None = None
+    behind: int = 0
+    received: int = 0
+    edition: int = 0
+    rescue: bool = False
+    released: Dot | None = None
+
+    @property
+    def by_device(self) -> bool:
+        """Whether a device wrote it, also if a person lets it be judged later."""
+        return self.chain is not None
+
+    @property
+    def in_order(self) -> bool:
+        """Whether it comes from the device itself, after all that the device wrote before."""
+        return self.chain == self.dot
 
 
 @dataclass(eq=False)
 class Write:
-    """One write for ever: what it was, as whom it ranks, and what became of it."""
+    """One write for ever: what it was, as whom it ranks, when it was made, and what became of it."""
 
     dot: Dot
     value: Any
     ranks: tuple[str, ...]
+    time: int = 0
+    in_order: bool = False
     fate: str = ""
 
 
 @dataclass
 class Line:
-    """One cell: all its writes in order, which of them count now, and which went into its value."""
+    """One cell: all its writes in order, which of them count now, and which are in the past of its value."""
 
     history: list[Write] = field(default_factory=list)
     current: Write | None = None
     twins: list[Write] = field(default_factory=list)
     siblings: list[Write] = field(default_factory=list)
-    absorbed: set[Dot] = field(default_factory=set)
+    past: set[Dot] = field(default_factory=set)
 
     def known(self) -> Known:
-        """Return what somebody has seen who is shown the cell now: all of it."""
-        return frozenset(write.dot for write in self.history)
+        """Return what somebody has seen who is shown the cell now: the value, with all that is in its past."""
+        return frozenset(self.past)
+
+    def copy(self) -> Line:
+        """Return the same cell again, to be changed without harm to this one."""
+        twin = {id(each): replace(each) for each in self.history}
+        current = twin[id(self.current)] if self.current else None
+        twins, siblings = ([twin[id(each)] for each in some] for some in (self.twins, self.siblings))
+        return Line(list(twin.values()), current, twins, siblings, set(self.past))
 
     def standing(self) -> list[Write]:
         """Return the winner and its twins."""
@@ -73,17 +106,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Clash:
-    """What a conflict entry has to say: of which cell, by which rule, and what lost under which dots."""
+    """What a conflict entry has to say: of which cell, by which rule, and what lost, or waits, under which dots."""
 
     cell: str
     rule: str
     loser: frozenset[Dot]
     value: Any
-
-    @property
-    def waits(self) -> bool:
-        """Whether a person has to decide."""
-        return self.rule == "tie:manual"
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +137,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Turn:
-    """One cell of a mutation at the moment in which it is judged."""
+    """One cell of a mutation at the moment in which it is judged. `whole`: it gives the value outright."""
 
     name: str
     asked: Asked
@@ -117,13 +146,47 @@ class Turn:
     line: Line
     write: Write
     hub: Dot
+    whole: bool
+    waiting_max: int = WAITING_MAX
+
+
+def among(dot: Dot, known: Iterable[Dot], *, in_order: bool) -> bool:
+    """Tell whether a write is among these. Who has seen a device's write has seen what it wrote before."""
+    return any(dot == each or (in_order and dot[0] == each[0] and dot[1] < each[1]) for each in known)
+
+
+def own(asked: Asked, dot: Dot) -> bool:
+    """Tell whether the writer made that write before."""
+    return asked.chain is not None and dot[0] == asked.chain[0] and dot[1] < asked.chain[1]
 
 
 def saw(asked: Asked, name: str, line: Line) -> bool:
     """Tell whether the writer had seen what stands there: or there is nothing, or it is their own."""
-    standing = line.standing()
-    own = asked.sequential and any(write.dot[0] == asked.dot[0] for write in standing)
-    return not standing or own or any(write.dot in asked.seen.get(name, NOTHING) for write in standing)
+    standing, seen = line.standing(), asked.seen.get(name, NOTHING)
+    return not standing or any(
+        own(asked, write.dot) or among(write.dot, seen, in_order=write.in_order) for write in standing
+    )
+
+
+def is_in_past(asked: Asked, line: Line) -> bool:
+    """Tell whether the value was made by somebody who had this very write, or its writer's next one, before them."""
+    return line.current is not None and among(asked.dot, line.past, in_order=asked.in_order)
+
+
+def judge(turn: Turn, *, known: bool) -> Told:
+    """Equal, seen, merge, rank and tie: in this order, the first that decides."""
+    line, write = turn.line, turn.write
+    if line.current and (known or may_repeat(turn)) and same(write.value, line.current.value):
+        close(turn)
+        take_in(turn)
+        join(line, write)
+        return Told("converged", None, *shown_pair(line))
+    if known:
+        close(turn)
+        take_in(turn)
+        install(line, write, "overwritten knowingly")
+        return Told("applied", None, *shown_pair(line))
+    return merge(turn) or contend(turn)
 
 
 def may_repeat(turn: Turn) -> bool:
@@ -134,24 +197,34 @@ def may_repeat(turn: Turn) -> bool:
 def merge(turn: Turn) -> Told | None:
     """Make one value of both, if the cell merges and it is known what the writer did."""
     rule, line, draft, write = turn.rule, turn.line, turn.draft, turn.write
-    op = draft.op
-    if op is None and draft.was is not MISSING and draft.value is not None:
-        op = difference(rule["kind"], draft.was, draft.value) if "merge" in rule else None
-    if op is None or line.current is None:
+    if line.current is None:
         return None
-    value = done(rule["kind"], line.current.value, op)
+    try:
+        value = united(rule, line.current.value, draft.value, draft.op, draft.was, MISSING)
+    except Nonsense:
+        return refuse_outgrown(turn)
+    if value is NOT_ONE:
+        return None
     close(turn)
+    take_in(turn)
     if same(value, line.current.value):
         write.fate = "contained"
         absorb(line, write)
         return Told("converged", None, *shown_pair(line))
-    parts = tuple(rank for each in line.standing() for rank in each.ranks)
+    parts = [*line.standing(), write]
+    ranks, time = tuple(rank for each in parts for rank in each.ranks), max(each.time for each in parts)
     write.fate = "merged"
     absorb(line, write)
-    install(line, Write(turn.hub, value, (*parts, *write.ranks)), "merged")
+    install(line, Write(turn.hub, value, ranks, time), "merged")
     lost = draft.op if draft.op is not None else draft.value
     clash = Clash(turn.name, f"merge:{rule['merge']}", frozenset({write.dot}), lost)
     return Told("merged", None, *shown_pair(line), clash=clash)
+
+
+def refuse_outgrown(turn: Turn) -> Told:
+    """Turn away what would make a value that the field has no room for."""
+    turn.write.fate = "refused"
+    return Told("refused", "invalid", *shown_pair(turn.line))
 
 
 def contend(turn: Turn) -> Told:
@@ -159,9 +232,12 @@ def contend(turn: Turn) -> Told:
     line, write, draft = turn.line, turn.write, turn.draft
     lost = draft.op or (draft.value if write.value is MISSING else write.value)
     name, wins = settle(turn)
+    close(turn)
+    if name == "tie:manual" and len(line.siblings) >= turn.waiting_max:
+        name = "siblings:full"
     clash = Clash(turn.name, name, frozenset({write.dot}), lost)
     if name == "tie:manual":
-        close(turn)
+        clash = replace(clash, waits=True)
         line.siblings.append(write)
         line.history.append(write)
         return Told("parked", None, *shown_pair(line), clash=clash)
@@ -169,7 +245,7 @@ def contend(turn: Turn) -> Told:
         keep(line, write)
         return Told("superseded", None, *shown_pair(line), clash=clash)
     clash = Clash(turn.name, name, dots(line.standing()), shown_pair(line)[1])
-    close(turn)
+    take_in(turn)
     install(line, write, "in the ledger")
     return Told("applied", None, *shown_pair(line), clash=clash)
 
@@ -178,10 +254,22 @@ def settle(turn: Turn) -> tuple[str, bool]:
     """Return the name of the rule that decides between two concurrent writes, and whether the later one wins."""
     if turn.write.value is MISSING:
         return "group:partial", False
+    standing = turn.line.standing()
     mine = min(place(turn.rule, rank) for rank in turn.write.ranks)
-    theirs = min(place(turn.rule, rank) for each in turn.line.standing() for rank in each.ranks)
+    theirs = min(place(turn.rule, rank) for each in standing for rank in each.ranks)
     tie = turn.rule.get("tie", "first")
-    return ("rank", mine < theirs) if mine != theirs else (f"tie:{tie}", tie == "last")
+    younger = all(turn.write.time > each.time for each in standing)
+    return ("rank", mine < theirs) if mine != theirs else (f"tie:{tie}", tie == "last" or (tie == "clock" and younger))
+
+
+def take_in(turn: Turn) -> None:
+    """Note that what the writer said it had seen is in the past of the value now.
+
+    That is so only where it gave the whole value outright, and did not merely work its part in.
+    """
+    known = saw(turn.asked, turn.name, turn.line)
+    if turn.whole and (known or turn.rule.get("merge") in (None, *BY_VALUE)):
+        turn.line.past |= turn.asked.said.get(turn.name, NOTHING)
 
 
 def install(line: Line, write: Write, fate: str) -> None:
@@ -201,7 +289,7 @@ def join(line: Line, write: Write) -> None:
 def absorb(line: Line, write: Write) -> None:
     """Note a write that went into the value, or said the same."""
     line.history.append(write)
-    line.absorbed.add(write.dot)
+    line.past.add(write.dot)
 
 
 def keep(line: Line, write: Write) -> None:
@@ -212,11 +300,16 @@ def keep(line: Line, write: Write) -> None:
 
 def close(turn: Turn) -> None:
     """End the waiting of siblings that the writer names, or that the same device wrote before."""
-    named = turn.asked.closes.get(turn.name, NOTHING)
-    for each in list(turn.line.siblings):
-        if each.dot in named or (turn.asked.sequential and each.dot[0] == turn.write.dot[0]):
+    end_waiting(turn.line, turn.asked, turn.name)
+
+
+def end_waiting(line: Line, asked: Asked, name: str) -> None:
+    """End the waiting of siblings that the writer names, or made before."""
+    named = asked.closes.get(name, NOTHING)
+    for each in list(line.siblings):
+        if each.dot in named or own(asked, each.dot):
             each.fate = "settled"
-            turn.line.siblings.remove(each)
+            line.siblings.remove(each)
 
 
 def shown_pair(line: Line) -> tuple[Dot | None, Any]:

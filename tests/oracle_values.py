@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 Table: TypeAlias = dict[str, Any]
 
-OPS: Final = {"text": {"append"}, "integer": {"inc"}, "decimal": {"inc"}, "set": {"add", "remove"}}
+OPS: Final = {"append": {"append"}, "counter": {"inc"}, "union": {"add", "remove"}}
+"""The operations of each merge; the other merges have none."""
+
 UUID_LENGTH: Final = 36
 
 
@@ -25,10 +28,12 @@ def tidy(rule: Table, value: Any) -> Any:
     kind = rule["kind"]
     if value is None:
         return None
-    if kind in ("text", "person", "reference"):
+    if kind in ("text", "person", "reference", "choice"):
         return words(rule, value)
     if kind == "decimal":
         return plain(value)
+    if kind in ("instant", "date"):
+        return calendar(kind, value)
     if kind == "set" and isinstance(value, list):
         return sorted({words({"kind": "text"}, each) for each in value})
     if type(value) is {"boolean": bool, "integer": int}.get(kind):
@@ -42,9 +47,13 @@ def words(rule: Table, value: Any) -> str:
         raise Nonsense(f"{value!r} is no {rule['kind']}")
     text = unicodedata.normalize("NFC", value)
     text = text if rule.get("merge") == "append" else text.strip()
-    if rule["kind"] != "text" and len(text) != UUID_LENGTH:
+    if rule["kind"] == "choice" and text not in rule["choices"]:
+        raise Nonsense(f"{value!r} is not to be chosen")
+    if rule["kind"] in ("person", "reference") and len(text) != UUID_LENGTH:
         raise Nonsense(f"{value!r} is no {rule['kind']}")
-    return text if rule["kind"] == "text" else text.lower()
+    if len(text) > rule.get("limit", 20_000):
+        raise Nonsense(f"{value!r} is too long")
+    return text if rule["kind"] in ("text", "choice") else text.lower()
 
 
 def plain(value: Any) -> str:
@@ -58,19 +67,31 @@ def plain(value: Any) -> str:
     return "0" if text in ("-0", "") else text
 
 
+def calendar(kind: str, value: Any) -> str:
+    """Write a day as it is, and a moment in the time of Greenwich."""
+    try:
+        if kind == "date":
+            return date.fromisoformat(value.strip()).isoformat()
+        moment = datetime.fromisoformat(value.strip()).astimezone(UTC)
+    except (AttributeError, TypeError, ValueError) as exc:
+        raise Nonsense(f"{value!r} is no {kind}") from exc
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
 def tidy_op(rule: Table, op: Mapping[str, Any]) -> Table:
     """Bring an operation into its one form, if the field has a merge and such an operation."""
-    if "merge" not in rule or not op or not set(op) <= OPS.get(rule["kind"], set()):
+    if not op or not set(op) <= OPS.get(rule.get("merge", ""), set()):
         raise Nonsense(str(op))
     if "append" in op:
         return {"append": unicodedata.normalize("NFC", op["append"])}
     return {name: tidy(rule, value) for name, value in op.items()}
 
 
-def done(kind: str, current: Any, op: Mapping[str, Any]) -> Any:
-    """Return the value after an operation."""
+def done(rule: Table, current: Any, op: Mapping[str, Any]) -> Any:
+    """Return the value after an operation, if the field has room for it and fitted what was there."""
+    kind, current = rule["kind"], tidy(rule, current)
     if kind == "text":
-        return unicodedata.normalize("NFC", (current or "") + op["append"])
+        return tidy(rule, (current or "") + op["append"])
     if kind == "integer":
         return (current or 0) + op["inc"]
     if kind == "decimal":

@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.oracle_values import Table
+from tests.oracle_values import OPS, Table
 
 PEOPLE: Final = tuple(f"00000000-0000-4000-8000-00000000000{digit}" for digit in "abc")
 WORDS: Final = ("open", "begun", "done", " done ", "caf\u00e9", "cafe\u0301")
 NUMBERS: Final = ("1", "1.0", 2, "2.50", 2.5, "-3")
 TAGS: Final = ("roof", "lift", "gas", "dog", "key", "bell")
+DAYS: Final = ("2026-03-01", " 2026-03-02", "2026-02-27")
+MOMENTS: Final = ("2026-03-01T08:00:00Z", "2026-03-01T09:00:00+01:00", "2026-02-01T08:00:00Z")
+TEXTS: Final = ("the pump is old", "the pump leaks", "a new pump")
 NONSENSE: Final = ({"no": "field"}, [1], {"a": 1})
 UNKNOWN: Final = "colour"
 
@@ -45,9 +48,11 @@ def scribble(rng: random.Random, fields: Mapping[str, Table], names: list[str], 
 def _write(rng: random.Random, page: Page, name: str, rule: Table, current: Any) -> None:
     if rng.random() < 0.03:
         page.set[name] = None
-    elif "merge" in rule and rng.random() < 0.4:
+    elif rule.get("merge") == "text3":
+        page.set[name] = _reworded(rng, current)
+    elif rule.get("merge") in OPS and rng.random() < 0.4:
         page.do[name] = _operation(rng, rule["kind"])
-    elif "merge" in rule:
+    elif rule.get("merge") in OPS:
         page.set[name] = _moved(rng, rule["kind"], current)
     else:
         page.set[name] = _value(rng, rule)
@@ -74,8 +79,20 @@ def _moved(rng: random.Random, kind: str, current: Any) -> Any:
     return float(current or 0) + rng.choice((0.5, 1, -2))
 
 
+def _reworded(rng: random.Random, current: Any) -> str:
+    """Return a text with a word more, less or other than the one that is shown."""
+    words = current.split(" ") if isinstance(current, str) and current else []
+    if not words or rng.random() < 0.1:
+        return rng.choice(TEXTS)
+    place, word = rng.randrange(len(words)), f"w{rng.randrange(9)}"
+    words[place : place + rng.randrange(2)] = rng.choice(([word], [word], []))
+    return " ".join(words) or word
+
+
 def _value(rng: random.Random, rule: Table) -> Any:
     kind = rule["kind"]
+    if kind == "choice":
+        return rng.choice(rule["choices"])
     if kind == "set":
         return rng.sample(PEOPLE, rng.randrange(3))
     choices: dict[str, tuple[Any, ...]] = {
@@ -83,6 +100,8 @@ def _value(rng: random.Random, rule: Table) -> Any:
         "integer": (1, 2, 3),
         "decimal": NUMBERS,
         "boolean": (True, False),
+        "date": DAYS,
+        "instant": MOMENTS,
         "person": (*PEOPLE, PEOPLE[0].upper(), None),
     }
     return rng.choice(choices[kind])

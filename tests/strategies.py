@@ -12,7 +12,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from replication import kinds, merge
-from replication.catalog import RELATIONS, CellRule
+from replication.catalog import MERGES_BY_OP, RELATIONS, CellRule
 from replication.merge import CellOutcome, Place, Write
 from replication.record import Cell, Stamp
 from replication.versions import Dot
@@ -69,7 +69,8 @@ def place(seq: int) -> Place:
 
 def values(name: str) -> st.SearchStrategy[Any]:
     """Return canonical values of a field."""
-    strategy = _TAGS if name == "tags" else _VALUES[JOBS.fields[name].kind]
+    field = JOBS.fields[name]
+    strategy = _TAGS if name == "tags" else st.sampled_from(field.choices) if field.choices else _VALUES[field.kind]
     return strategy.map(lambda value: kinds.canonical(JOBS.fields[name], value))
 
 
@@ -83,8 +84,9 @@ def _asked(rule: CellRule, *, whole: bool) -> list[st.SearchStrategy[dict[str, A
     if rule.is_group:
         return _asked_of_group(rule, whole=whole)
     asked = [st.fixed_dictionaries({"value": values(rule.name) | st.none()})]
-    if rule.merge is not None:
+    if rule.merge in MERGES_BY_OP:
         asked.append(st.fixed_dictionaries({"op": operations(rule.name)}))
+    if rule.merge is not None:
         asked.append(st.fixed_dictionaries({"value": values(rule.name), "was": values(rule.name)}))
     return asked
 
@@ -105,9 +107,10 @@ def _asked_of_group(rule: CellRule, *, whole: bool) -> list[st.SearchStrategy[di
 def _write(rule: CellRule, n: int, who: tuple[str, str, int], asked: dict[str, Any], base: int) -> Write:
     authority, relation, rid = who
     relation = relation if authority == "device" else ""
-    stamp = Stamp(Dot(rid if authority == "device" else 2, n), authority, relation, f"person of {rid}")
+    stamp = Stamp(Dot(rid if authority == "device" else 2, n), authority, relation, f"person of {rid}", time=base % 7)
     asked = {"sent": asked.get("value", msgspec.UNSET), **asked}
-    return Write(cell=rule.name, rule=rule, stamp=stamp, sequential=authority == "device", base=base, **asked)
+    chain = stamp.dot if authority == "device" else None
+    return Write(cell=rule.name, rule=rule, stamp=stamp, chain=chain, base=base, **asked)
 
 
 _TAGS: Final = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=3)
@@ -122,6 +125,8 @@ _VALUES: Final[dict[str, st.SearchStrategy[Any]]] = {
     "boolean": st.booleans(),
     "person": _PEOPLE,
     "set": st.lists(_PEOPLE, max_size=2),
+    "instant": st.sampled_from(["2026-03-01T08:00:00Z", "2026-03-01T09:30:00+01:00", "2025-12-31T23:59:59.5Z"]),
+    "date": st.sampled_from(["2026-03-01", "2026-02-28", "2027-01-01"]),
 }
 
 _OPERATIONS: Final[dict[str, st.SearchStrategy[Any]]] = {

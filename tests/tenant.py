@@ -6,22 +6,21 @@ then holds, and each new entry of the conflict list.
 
 from __future__ import annotations
 
-import tomllib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from replication import catalog_file, rows
-from replication.catalog import PRIORITIES
+from replication import rows
+from replication.catalog import PRIORITIES, Catalog
 from replication.mutation import Mutation
+from replication.record import Record
 from replication.state import Answer, Submission
 from replication.verdict import MutationVerdict
-from replication.versions import Dot
-from tests import compare, dumb_store
+from replication.versions import Dot, Vector
+from tests import compare, dumb_store, editions
 from tests.compare import Disagreement
 from tests.dumb_store import Store
 from tests.oracle import Answer as Expected
@@ -29,12 +28,15 @@ from tests.oracle import Oracle
 from tests.oracle_cell import Asked, Key, Known
 from tests.oracle_values import Table
 
-SOURCE: Final = Path(__file__).with_name("every_policy.toml").read_text(encoding="utf-8")
-TABLE: Final = tomllib.loads(SOURCE)
-CATALOG: Final = catalog_file.parse(SOURCE)
+CATALOG: Final = editions.CATALOGS[1]
 
 HUB, OFFICE, ERP, IMPORT = 1, 2, 3, 4
 FIRST_DEVICE: Final = 10
+BACKUPS_MAX: Final = 3
+
+Versions: TypeAlias = dict[str, tuple[Dot, Vector]]
+Step: TypeAlias = Submission | tuple[str, Any]
+"""What happened to the store: something was sent, or one of its operations with what was given to it."""
 
 
 @dataclass
@@ -52,48 +54,174 @@ class Tally:
             mine.update(theirs)
 
 
+@dataclass(frozen=True)
+class Backup:
+    """All that is put back by a restore, and when it was taken."""
+
+    place: int
+    store: Store
+    oracle: Oracle
+    expected: dict[Dot, Expected]
+    seq: int
+    moment: int
+
+
 class Tenant:
-    """The hub, the oracle, and what either has told whom."""
+    """The hub, the oracle, and what either has told whom.
+
+    `now` is the true time in milliseconds. `restores` has for each restore up to where the hub was put back,
+    as a seq and as a moment of the oracle.
+    """
 
     def __init__(self, devices: int) -> None:
         kinds = {HUB: "hub", OFFICE: "office", ERP: "connection", IMPORT: "import"}
         kinds |= {FIRST_DEVICE + place: "device" for place in range(devices)}
         self.store = Store(CATALOG, kinds, HUB)
-        self.oracle = Oracle(TABLE, HUB)
+        self.oracle = Oracle(editions.TABLES, HUB)
         self.tally = Tally()
-        self.submissions: list[Submission] = []
+        self.steps: list[Step] = []
         self.expected: dict[Dot, Expected] = {}
-        self.states: dict[tuple[Key, int], tuple[dict[str, Known], int]] = {}
+        self.states: dict[tuple[Key, int], tuple[dict[str, Known], int, Versions]] = {}
         self.changes: dict[Key, list[rows.Change]] = {}
+        self.now = 1_000_000
+        self.backups: list[Backup] = []
+        self.restores: list[tuple[int, int]] = []
+        self.proven: Vector = {}
+        self.fenced: set[int] = set()
+
+    @property
+    def edition(self) -> int:
+        """The version of the present catalogue."""
+        return self.oracle.edition
+
+    @property
+    def epoch(self) -> int:
+        """How often the hub was put back."""
+        return len(self.restores)
+
+    @property
+    def submissions(self) -> list[Submission]:
+        """What was sent, in the order in which the hub took it."""
+        return [step for step in self.steps if isinstance(step, Submission)]
+
+    # What happens to the hub as a whole.
+
+    def publish(self) -> None:
+        """Put the next edition of the catalogue in force, if there is one."""
+        if self.edition < editions.LAST:
+            catalog = editions.CATALOGS[self.edition + 1]
+            self.steps.append(("publish", catalog))
+            self.store.publish(catalog)
+            self.oracle.publish(catalog.version)
+
+    def fence(self, rid: int) -> None:
+        """Take nothing more from a device."""
+        self.steps.append(("fence", rid))
+        self.store.fence(rid)
+        self.fenced.add(rid)
+
+    def back_up(self) -> None:
+        """Take a backup; of the earlier ones only the newest are still offered."""
+        place = len(self.steps)
+        self.steps.append(("back_up", place))
+        backup = Backup(
+            place, self.store.back_up(), self.oracle.copy(), dict(self.expected), self.store.seq, self.oracle.moment
+        )
+        self.backups = [*self.backups, backup][-BACKUPS_MAX:]
+
+    def restore(self, backup: Backup) -> None:
+        """Put the hub back. The backups of what is forgotten now are offered no more."""
+        self.steps.append(("restore", backup.place))
+        self.store.restore(backup.store)
+        self.oracle.back_to(backup.oracle)
+        self.expected = dict(backup.expected)
+        self.restores.append((backup.seq, backup.moment))
+        self.backups = [each for each in self.backups if each.place <= backup.place]
+        self.changes = {}
+        for change in self.store.changes:
+            self.changes.setdefault((change.collection, change.record_id), []).append(change)
+
+    def prove(self, proof: Vector) -> None:
+        """Let the hub leave out of its vectors what nobody can ask for any more."""
+        self.steps.append(("prove", proof))
+        self.store.prove(proof)
+        self.proven = {rid: max(n, self.proven.get(rid, 0)) for rid, n in ({**self.proven, **proof}).items()}
+
+    def position_since(self, epoch: int) -> int:
+        """Return up to which seq the hub still knows what it had told in this epoch."""
+        return min((seq for seq, _ in self.restores[epoch:]), default=self.store.seq)
+
+    def moment_since(self, epoch: int) -> int:
+        """Return up to which moment the hub still knows what it had told in this epoch."""
+        return min((moment for _, moment in self.restores[epoch:]), default=self.oracle.moment)
+
+    def holds(self, key: Key, person: str) -> bool:
+        """Tell whether the hub has a record, and counts it as this person's."""
+        collection, record = editions.collection_of(key[0], self.edition), self.store.record(key)
+        if record is None or not record.alive or (collection is not None and collection.is_for_all):
+            return record is not None and record.alive
+        open_keys = (each for each in self.store.intervals.get(key, {}).values() if each.to_seq is None)
+        return any(each.key.endswith(f":{person}") for each in open_keys)
+
+    # What is sent.
 
     def submit(self, submission: Submission, asked: Mapping[int, Asked]) -> Answer:
         """Give the submission to both, and compare. `asked` has each mutation as the oracle takes it, by n."""
         applied = self.store.replicas[submission.rid].applied
         conflicts, changes = len(self.store.conflicts), len(self.store.changes)
-        self.submissions.append(submission)
+        self.steps.append(submission)
         answer = self.store.group([submission])[0]
+        problem = self._problem(submission)
+        compare.check("verdict", problem, answer.problem, f"replica {submission.rid} has a problem")
+        if problem is not None:
+            self.tally.happened[problem] += 1
+            return answer
         fresh = self._ask_oracle(submission, asked, applied)
+        if submission.numbered:
+            self.oracle.heard(submission.rid, submission.received)
         self._compare_answer(submission, answer, applied)
         self._compare_rows(submission, fresh, conflicts, changes)
         return answer
 
-    def knows(self, dot: Dot, cell: str) -> Known:
-        """Return what somebody has seen who is told the verdict of a cell."""
-        return self.oracle.after[dot][0][cell]
+    def _problem(self, submission: Submission) -> str | None:
+        """Return what forbids to judge any of it: what was shown, or waited, does so no longer."""
+        if submission.rid in self.fenced and not submission.rescue:
+            return "fenced"
+        if submission.released is not None and tuple(submission.released) not in self.oracle.waiting:
+            return "not_waiting"
+        first, shown = submission.mutations[0] if submission.mutations else None, submission.shown
+        if shown is None or not isinstance(first, Mutation):
+            return None
+        rec = self.oracle.records.get((first.collection, first.id))
+        line = rec.lines.get(shown.cell) if rec else None
+        if line is None or line.current is None:
+            return "state_moved"
+        still = line.current.dot == shown.dot and {each.dot for each in line.siblings} == shown.siblings
+        return None if still else "state_moved"
 
-    def tell(self, submission: Submission) -> Iterator[str]:
-        """Say in words what a submission asked for, and what it was answered."""
-        for mutation in submission.mutations:
+    def tell(self, step: Step) -> Iterator[str]:
+        """Say in words what happened: what a submission asked for and what it was answered, or what else."""
+        if not isinstance(step, Submission):
+            what, given = step
+            yield f"{what} {given.version if isinstance(given, Catalog) else given}"
+            return
+        if step.released or step.rescue or step.shown:
+            yield f"released {step.released}, rescue {step.rescue}, shown {step.shown}, ends {step.ends}"
+        for mutation in step.mutations:
             assert isinstance(mutation, Mutation), "histories send what can be read"
-            base = f"context {mutation.context}" if mutation.context else f"base {mutation.base}"
             asked = {**mutation.set, **mutation.do}
             yield (
-                f"replica {submission.rid} for {(mutation.by or submission.person)[-1]}: n={mutation.n} {mutation.op}"
-                f" {mutation.collection} {mutation.id[-2:]} {asked} was {mutation.was} {base} rev {mutation.rev}"
+                f"replica {step.rid} for {(mutation.by or step.person)[-4:]}: n={mutation.n} tx={mutation.tx} "
+                f"{mutation.op} {mutation.collection} {mutation.id[-2:]} {asked} was {mutation.was} "
+                f"base {mutation.base} context {mutation.context} rev {mutation.rev} at {mutation.at}"
             )
-            if told := self.expected.get(Dot(submission.rid, mutation.n)):
+            if told := self.expected.get(Dot(step.rid, mutation.n)):
                 verdicts = {name: f"{each.verdict} -> {each.value!r}" for name, each in told.cells.items()}
                 yield f"    expected {told.code or verdicts}"
+
+    def told(self, dot: Dot, cell: str, winner: Dot) -> Known:
+        """Return what somebody has seen who is told the verdict of a cell: a value of others with all its past."""
+        return frozenset({(winner.rid, winner.n)}) if winner == dot else self.oracle.after[dot][0][cell]
 
     def changes_of(self, key: Key) -> list[rows.Change]:
         """Return what happened to a record, in order."""
@@ -109,7 +237,7 @@ class Tenant:
 
     def overtaken(self, row: rows.FeedRow) -> bool:
         """Whether a later row of the record went ahead with its tx in a more urgent class: this one would undo it."""
-        own = CATALOG.collections[row.collection].priority
+        own = self.priority_of(row.collection)
         place = PRIORITIES.index(row.priority)
         return place > 0 and any(
             (later.reader, later.collection, later.record_id) == (row.reader, row.collection, row.record_id)
@@ -118,6 +246,10 @@ class Tenant:
             and PRIORITIES.index(later.priority) < place
             for later in self.store.feed
         )
+
+    def priority_of(self, collection: str) -> str:
+        """Return how urgent a collection is; one that is no more was no less so."""
+        return CATALOG.collections[collection].priority
 
     def numbered(self, submission: Submission, applied: int) -> Iterator[tuple[int, Mutation]]:
         """Yield each mutation with its number; the hub numbers those that come without."""
@@ -143,7 +275,6 @@ class Tenant:
 
     def _compare_answer(self, submission: Submission, answer: Answer, applied: int) -> None:
         """Each verdict is the one that the oracle gave when the mutation came first."""
-        compare.check("verdict", None, answer.problem, f"replica {submission.rid} has a problem")
         told = list(dumb_store.verdicts_of(answer))
         numbers = list(self.numbered(submission, applied))
         due = self.store.replicas[submission.rid].applied
@@ -159,9 +290,11 @@ class Tenant:
 
     def _count(self, verdict: MutationVerdict, expected: Expected) -> None:
         self.tally.verdicts.update(cell.verdict for cell in verdict.cells.values())
+        self.tally.verdicts.update(["held"] if verdict.verdict == "held" else [])
         self.tally.codes.update(cell.code for cell in verdict.cells.values() if cell.code)
         self.tally.codes.update([expected.code] if expected.code else [])
-        self.tally.rules.update(told.clash.rule for told in expected.cells.values() if told.clash)
+        rules = {told.clash.cell: told.clash.rule for told in expected.cells.values() if told.clash}
+        self.tally.rules.update(rules.values())
 
     def _compare_rows(self, submission: Submission, fresh: dict[Dot, Mutation], conflicts: int, changes: int) -> None:
         entries = {row.entry.id: row.entry for row in self.store.conflicts[conflicts:]}
@@ -179,16 +312,37 @@ class Tenant:
         for dot, mutation in fresh.items():
             compare.kept(self.store.ledger[dot][2], by_dot.get(dot), self.expected[dot], f"{dot.rid}:{dot.n}")
             self._compare_record((mutation.collection, mutation.id))
-        for change in self.store.changes[changes:]:
+        compare.check("state", set(self.oracle.waiting), set(self.store.held), "these wait to be judged")
+        self._note_states(self.store.changes[changes:], {(each.collection, each.id): dot for dot, each in fresh.items()})
+
+    def _note_states(self, changes: Sequence[rows.Change], last: Mapping[Key, Dot]) -> None:
+        """Keep what somebody is shown who is given each change: in the middle of a push nobody can look."""
+        for change in changes:
             key = (change.collection, change.record_id)
-            self.states[key, change.seq] = self.oracle.after[change.dot]
+            known, moment = self.oracle.after[change.dot]
+            versions = {cell: (Dot(*min(dots)), vector(dots)) for cell, dots in known.items() if dots}
+            record = self.store.record(key)
+            if last.get(key) == change.dot and record is not None:
+                versions = versions_of(record)
+            self.states[key, change.seq] = known, moment, versions
             self.changes.setdefault(key, []).append(change)
 
     def _compare_record(self, key: Key) -> None:
-        if key[0] in CATALOG.collections:
+        collection = editions.collection_of(key[0], self.edition)
+        if collection is not None:
             expected = self.oracle.records.get(key)
             shown = self.oracle.fields(key) if expected else {}
-            compare.record(self.store.record(key), expected, shown, CATALOG.collections[key[0]])
+            compare.record(self.store.record(key), expected, shown, collection, self.proven)
+
+
+def versions_of(record: Record) -> Versions:
+    """Return of each cell of a record who wrote it and what it has absorbed."""
+    return {name: (cell.stamp.dot, cell.vv) for name, cell in record.cells.items()}
+
+
+def vector(known: Known) -> Vector:
+    """Write a set of dots as the highest number of each replica."""
+    return {rid: max(n for each, n in known if each == rid) for rid, _ in known}
 
 
 def runs(mutations: Sequence[tuple[int, Mutation]], applied: int) -> Iterator[list[tuple[int, Mutation]]]:
@@ -199,7 +353,7 @@ def runs(mutations: Sequence[tuple[int, Mutation]], applied: int) -> Iterator[li
 
 def by_cell(collection: str, page: Table, shown: Mapping[str, Any]) -> tuple[Table, Table]:
     """Return flat fields as cells, and what the same cells showed before: groups whole."""
-    groups: dict[str, list[str]] = TABLE["collections"][collection].get("groups", {})
+    groups = editions.groups_of(collection, 1)
     group_of = {member: name for name, members in groups.items() for member in members}
     cells: Table = {}
     for name, value in page.items():

@@ -32,7 +32,7 @@ def run(
     catalog: Path | None = None,
     ready_file: Path | None = None,
 ) -> int:
-    """Start databases and server; Ctrl-C ends them. What was done is kept for the next start.
+    """Start databases, server and worker; Ctrl-C ends them. What was done is kept for the next start.
 
     Parameters
     ----------

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import asyncpg
 
 from syncserver import settings
 from syncserver.commands.errors import CommandError
+from syncserver.store import db
 from syncserver.store.errors import StoreError
 
 DONE, FAILED = 0, 1
@@ -34,6 +35,15 @@ def tell(work: Coroutine[Any, Any, str]) -> int:
         return FAILED
     sys.stdout.write(f"{made}\n")
     return DONE
+
+
+async def asked(work: Callable[[db.Database], Awaitable[str]]) -> str:
+    """Do the work on the database that the settings name, and let go of it."""
+    database = await db.connect(settings.database_url())
+    try:
+        return await work(database)
+    finally:
+        await database.close()
 
 
 def sentence(error: Exception) -> str:

@@ -1,7 +1,8 @@
-"""`fieldsync tenant`, `token` and `device`: who may use the service, from the command line."""
+"""`fieldsync tenant`, `person`, `token` and `device`: who may use the service, from the command line."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from uuid import UUID
@@ -11,19 +12,30 @@ from cyclopts import validators
 from uuid_utils.compat import uuid7
 
 from syncserver import settings
+from syncserver.cli import aligned, outcome
 from syncserver.cli import catalog as catalog_command
-from syncserver.cli import outcome
 from syncserver.commands import catalog as catalogs
-from syncserver.store import db, devices, people
+from syncserver.store import db, devices, handed, people
 from syncserver.store.catalogs import Catalogs
 
 FAILED: Final = 1
 CODE_HOURS: Final = 72.0
 
+TOKEN_ID: Final = re.compile(r"[0-9a-fA-F]{6,64}")
+
+
+def _token_id(_kind: object, value: str) -> None:
+    """Refuse anything else than an id, so that a token which is given by mistake is not looked for."""
+    if TOKEN_ID.fullmatch(value) is None:
+        raise ValueError("an id has 6 to 64 of the letters 0-9 and a-f, as `fieldsync token list` prints it")
+
+
 Role = Literal["technician", "dispatcher", "integrator", "admin", "readonly", "worker"]
+TokenId = Annotated[str, cyclopts.Parameter(validator=_token_id)]
 Positive = Annotated[float, cyclopts.Parameter(validator=validators.Number(gt=0))]
 
 tenant_app = cyclopts.App(name="tenant", help="Tenants: the businesses this service works for.")
+person_app = cyclopts.App(name="person", help="The people of a tenant.")
 token_app = cyclopts.App(name="token", help="Tokens of people and programs.")
 device_app = cyclopts.App(name="device", help="Devices of technicians.")
 
@@ -33,6 +45,67 @@ def create_tenant(name: str, *, catalog: Path | None = None) -> int:
     """Make a tenant and print its number and name. Without a catalogue it gets the one for field service."""
     read = catalog_command.read(catalog)
     return FAILED if read is None else outcome.tell(_create_tenant(name, read.text))
+
+
+@tenant_app.command(name="list")
+def list_tenants() -> int:
+    """Print the number and name of each tenant."""
+    return outcome.tell(outcome.asked(_list_tenants))
+
+
+@person_app.command(name="list")
+def list_persons(*, tenant: int = 1) -> int:
+    """Print the people of a tenant by name, with their ids; those who were removed stay listed.
+
+    Parameters
+    ----------
+    tenant
+        Number of the tenant.
+    """
+    return outcome.tell(outcome.asked(lambda database: _list_persons(database, tenant)))
+
+
+@person_app.command(name="remove")
+def remove_person(person: str, *, tenant: int = 1) -> int:
+    """End all that stands for a person: tokens, sessions and codes are void, their devices are shut out.
+
+    What the person did stays, under their name. A device that is shut out keeps what it has not sent.
+    A new token for the same person lets them in again; their devices stay shut out.
+
+    Parameters
+    ----------
+    person
+        The person's id, as `fieldsync person list` prints it.
+    tenant
+        Number of the tenant.
+    """
+    return outcome.tell(outcome.asked(lambda database: _remove_person(database, tenant, person)))
+
+
+@token_app.command(name="list")
+def list_tokens(*, tenant: int = 1) -> int:
+    """Print the tokens of a tenant, with ids that open nothing; those that ended lately stay listed.
+
+    Parameters
+    ----------
+    tenant
+        Number of the tenant.
+    """
+    return outcome.tell(outcome.asked(lambda database: _list_tokens(database, tenant)))
+
+
+@token_app.command(name="revoke")
+def revoke_token(token_id: TokenId, *, tenant: int = 1) -> int:
+    """End a token. Servers that looked it up a moment ago take it for at most ten seconds more.
+
+    Parameters
+    ----------
+    token_id
+        The token's id, as `fieldsync token list` prints it; its beginning is enough. Not the token.
+    tenant
+        Number of the tenant.
+    """
+    return outcome.tell(outcome.asked(lambda database: _revoke_token(database, tenant, token_id)))
 
 
 @token_app.command(name="create")
@@ -106,3 +179,42 @@ async def _create_code(tenant_id: int, person: str, *, reusable: bool, seconds: 
         return await devices.create_code(database, tenant_id, person, reusable=reusable, lifetime_seconds=seconds)
     finally:
         await database.close()
+
+
+async def _list_tenants(database: db.Database) -> str:
+    known = await people.tenants(database)
+    return aligned.table(("tenant", "name"), ((tenant.tenant_id, tenant.name) for tenant in known))
+
+
+async def _list_persons(database: db.Database, tenant_id: int) -> str:
+    known = await people.persons(database, tenant_id)
+    rows = ((person.person, person.role, person.removed_at, person.name) for person in known)
+    return aligned.table(("person", "role", "removed", "name"), rows)
+
+
+async def _remove_person(database: db.Database, tenant_id: int, person: str) -> str:
+    shut = await people.remove_person(database, tenant_id, person)
+    return "\n".join([f"person  {person} is removed", *(f"device  {replica} is shut out" for replica in shut)])
+
+
+async def _list_tokens(database: db.Database, tenant_id: int) -> str:
+    names = ("id", "kind", "role", "device", "created", "expires", "revoked", "person", "name")
+    rows = (
+        (
+            each.id,
+            each.kind,
+            each.role,
+            each.rid,
+            each.created_at,
+            each.expires_at,
+            each.revoked_at,
+            each.person,
+            each.name,
+        )
+        for each in await handed.listed(database, tenant_id)
+    )
+    return aligned.table(names, rows)
+
+
+async def _revoke_token(database: db.Database, tenant_id: int, token_id: str) -> str:
+    return f"token   {await handed.revoke(database, tenant_id, token_id)} is revoked"

@@ -1,4 +1,4 @@
-"""`fieldsync serve` and `fieldsync migrate`: what runs in production."""
+"""`fieldsync serve`, `fieldsync work` and `fieldsync migrate`: what runs in production."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import asyncpg
 import uvicorn
 
 from replication.catalog_file import BadCatalog
-from syncserver import app, logs, settings
+from syncserver import app, logs, settings, worker
 from syncserver.store import migrate as migrations
 from syncserver.store.errors import StoreError
 
@@ -49,6 +49,20 @@ def serve() -> int:
     )
     server.run()
     return DONE if server.started else FAILED
+
+
+def work() -> int:
+    """Do what recurs for every tenant until told to stop. As many as you like may run at once.
+
+    Settings come from FIELDSYNC_… variables. At FIELDSYNC_WORKER_PORT it answers /health, /ready and /metrics.
+    """
+    try:
+        given = settings.load()
+        logs.configure(given.log_level)
+        asyncio.run(worker.run(given))
+    except (settings.SettingsInvalid, app.NotMigrated, StoreError, *UNREACHABLE) as error:
+        return _fail(error)
+    return DONE
 
 
 def migrate() -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 import msgspec
 
 from syncserver.commands.errors import EnrolmentRefused, Fenced, RefreshRefused
-from syncserver.store import devices, people, standing
+from syncserver.store import audit, devices, people, standing
 from syncserver.store import errors as store_errors
 
 if TYPE_CHECKING:
@@ -113,9 +113,15 @@ class Access:
         except store_errors.EnrolmentRefused as exc:
             raise EnrolmentRefused(str(exc)) from exc
 
-    async def refresh(self, secret: str) -> str:
-        """Return a new access token for the device that shows its refresh token."""
-        found = await devices.refresh(self._database, secret)
+    async def refresh(self, secret: str, *, rescue: bool = False) -> str:
+        """Return a new access token for the device that shows its refresh token.
+
+        That of a revoked device opens the rescue of its work and nothing else, and is given only for it.
+        """
+        try:
+            found = await devices.refresh(self._database, secret, rescue=rescue)
+        except store_errors.NoSuchPerson as exc:
+            raise RefreshRefused("the person of this device was removed") from exc
         if found is not None:
             return found[1]
         known = await people.find_token(self._database, secret, "refresh")
@@ -136,8 +142,16 @@ class Access:
         tenants = [tenant.tenant_id for tenant in await people.tenants(self._database)]
         return max((await standing.lags(self._database, tenants)).values(), default=0.0)
 
-    async def fence(self, tenant_id: int, rid: int) -> None:
+    async def fence(self, who: Principal, rid: int) -> None:
         """Shut a replica out. Its tokens stay known, so that the device is told why."""
-        await devices.fence(self._database, tenant_id, rid)
+        await devices.fence(self._database, who.tenant_id, rid, by=audit.person(who.person))
+        self.forget()
+
+    async def person(self, who: Principal) -> people.Person | None:
+        """Return the person whom a token stands for."""
+        return await people.person(self._database, who.tenant_id, who.person)
+
+    def forget(self) -> None:
+        """Look everybody up again: something was taken away, and here it ends at once."""
         self._principals.forget()
         self._writers.forget()

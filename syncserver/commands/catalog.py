@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from replication import catalog_file
 from syncserver.commands.errors import NoCatalogue, ScopeChanged
-from syncserver.store import group, statements
+from syncserver.store import audit, group, statements
+from syncserver.store.audit import Actor, Entry
 
 if TYPE_CHECKING:
     from replication.catalog import Catalog
@@ -25,7 +26,9 @@ async def current(database: Database, catalogs: Catalogs, tenant_id: int) -> Cat
     return catalogs.take(tenant_id, found["version"], found["content"])
 
 
-async def publish(database: Database, catalogs: Catalogs, tenant_id: int, content: str) -> Catalog:
+async def publish(
+    database: Database, catalogs: Catalogs, tenant_id: int, content: str, *, by: Actor = audit.OPERATOR
+) -> Catalog:
     """Put a catalogue in force, if it says something else than the one that holds.
 
     Raises `BadCatalog` with all that is wrong with the text, `ScopeChanged` if it changes who holds
@@ -42,7 +45,10 @@ async def publish(database: Database, catalogs: Catalogs, tenant_id: int, conten
             return catalogs.take(tenant_id, found["version"], found["content"])
         if found["content"] is not None:
             _keep_scope(catalog_file.parse(found["content"]), wanted)
-        return catalogs.take(tenant_id, await _add(connection, tenant_id, wanted.hash, content), content)
+        version = await _add(connection, tenant_id, wanted.hash, content)
+        published = Entry(tenant_id=tenant_id, by=by, action="catalog_published", object=f"catalog:{version}")
+        await audit.record(connection, published)
+        return catalogs.take(tenant_id, version, content)
 
 
 def _keep_scope(held: Catalog, wanted: Catalog) -> None:

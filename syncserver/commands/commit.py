@@ -36,11 +36,12 @@ from syncserver.commands.errors import (
     Unavailable,
     UnknownReplica,
 )
-from syncserver.store import db, group
+from syncserver.store import audit, db, group
+from syncserver.store.audit import Entry
 from syncserver.store.catalogs import Catalogs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from replication.state import State
     from syncserver.store.db import Database
@@ -76,6 +77,7 @@ class Pending(msgspec.Struct, eq=False):
     submission: Submission
     answer: asyncio.Future[Answer]
     mark: str | None
+    request: str | None = None
     put_back: bool = False
     outcome: Answer | CommandError | None = None
 
@@ -112,13 +114,19 @@ class Committers:
         await asyncio.gather(*self._tasks)
 
     async def submit(self, tenant_id: int, submission: Submission) -> Answer:
-        """Have a submission settled, and return its answer once that is committed."""
+        """Have a submission settled, and return its answer once that is committed.
+
+        One that does not say when it was received is received now.
+        """
         if self._stopping:
             raise Unavailable("the server is stopping", retry_after_ms=RETRY_AFTER_MS)
         if len(self._queue) >= self._limits.queue:
             raise Overloaded("too many submissions are waiting", retry_after_ms=RETRY_AFTER_MS)
+        if not submission.received:
+            submission = msgspec.structs.replace(submission, received=int(self._clock() * 1_000))
         mark = None if submission.numbered else str(uuid7())
-        pending = Pending(tenant_id, submission, asyncio.get_running_loop().create_future(), mark)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        pending = Pending(tenant_id, submission, answer, mark, audit.request_id())
         self._queue.append(pending)
         self._arrived.set()
         return await pending.answer
@@ -207,6 +215,8 @@ class Committers:
                 pending.outcome = await _judge(pending, found.states.get(pending.tenant_id))
             marks = [(pending.tenant_id, pending.mark) for pending in fresh if pending.mark]
             await group.write(connection, found, marks, prune=_oldest_mark(now_ms), hint=_hint(found))
+            if decided := list(_decided(fresh, found)):
+                await audit.record_all(connection, decided)
         return [pending for pending in batch if pending.tenant_id not in got]
 
 
@@ -238,6 +248,21 @@ def _fail(pending: Pending, error: CommandError, cause: Exception | None) -> Non
 def _oldest_mark(now_ms: int) -> str:
     """Return the UUID, ordered by time, below which marks are pruned."""
     return str(UUID(int=max(0, now_ms - MARK_KEPT_MS) << 80))
+
+
+def _decided(fresh: Iterable[Pending], found: group.Read) -> Iterator[Entry]:
+    """Yield what the audit log is told: a person's word on a conflict, where it ended the conflict."""
+    for pending in fresh:
+        state, ends = found.states.get(pending.tenant_id), pending.submission.ends
+        if state is None or ends is None or all(update.id != ends[0] for update in state.effects.updates):
+            continue
+        yield Entry(
+            tenant_id=pending.tenant_id,
+            by=audit.person(pending.submission.person),
+            action="conflict_settled" if ends[1] else "conflict_undone",
+            object=f"conflict:{ends[0]}",
+            request=pending.request,
+        )
 
 
 def _hint(found: group.Read) -> str:

@@ -16,12 +16,23 @@ CommandError
 ├── ConflictOpen       an undo of a conflict that still waits for a person
 ├── ConflictDecided    a settling of a conflict that does not wait
 ├── NothingToRestore   an undo of a merge in which nothing was lost
+├── UnknownHeld        there is no held mutation of this id
+├── NotWaiting         a held mutation that was released or discarded before
 ├── EnrolmentRefused   the enrolment code is unknown, used up or too old
 ├── RefreshRefused     the refresh token is unknown, revoked or too old
 ├── Fenced             the replica was revoked
 ├── ReplicaForked      a number that was settled stands for another mutation
 ├── EpochChanged       the push, or its cursor, is of another epoch
 ├── ScopeChanged       a catalogue that changes who holds the records that are there
+├── SignInNotConfigured  the tenant's people do not sign in here
+├── SignInBroken       the sign-in was begun in another browser, too long ago, or not at all
+├── SignInDenied       the issuer did not let the person in
+├── SignInUntrusted    what the issuer gave for the sign-in fails a check
+├── SignInNotAllowed   the issuer knows the person, but they have no place here
+├── IssuerFailed       the issuer could not be asked, or said what cannot be meant
+├── SignInInvalid      a sign-in cannot be set up like that
+├── NoSession          the token is of no session, so there is none to end or to hand on
+├── KeysMissing        a secret was sealed with a key that is not set
 └── BadFilter          a list was asked for with a field or value that cannot be meant
 """
 
@@ -131,6 +142,18 @@ class NothingToRestore(CommandError):
     code = "nothing_to_restore"
 
 
+class UnknownHeld(CommandError):
+    """There is no held mutation of this id."""
+
+    code = "unknown_held"
+
+
+class NotWaiting(CommandError):
+    """The held mutation does not wait any more: somebody released or discarded it before."""
+
+    code = "not_waiting"
+
+
 class EnrolmentRefused(CommandError):
     """The enrolment code is unknown, used up or too old."""
 
@@ -171,3 +194,57 @@ class BadFilter(CommandError):
     """A list cannot be filtered by this field, or by this value."""
 
     code = "bad_filter"
+
+
+class SignInNotConfigured(CommandError):
+    """There is no such tenant, or it has no issuer; which of the two is not told."""
+
+    code = "signin_not_configured"
+
+
+class SignInBroken(CommandError):
+    """The answer of the issuer belongs to no sign-in that this browser began lately."""
+
+    code = "signin_broken"
+
+
+class SignInDenied(CommandError):
+    """The issuer sent the person back without letting them in."""
+
+    code = "signin_denied"
+
+
+class SignInUntrusted(CommandError):
+    """What the issuer gave for the sign-in fails a check; the message names the part."""
+
+    code = "signin_untrusted"
+
+
+class SignInNotAllowed(CommandError):
+    """The person has no role here, an address of another company, or was removed."""
+
+    code = "signin_not_allowed"
+
+
+class IssuerFailed(CommandError):
+    """The issuer is away or slow, may not be asked, or cannot be understood."""
+
+    code = "signin_issuer_failed"
+
+
+class SignInInvalid(CommandError):
+    """A sign-in cannot be set up like that; the message names the option."""
+
+    code = "signin_invalid"
+
+
+class NoSession(CommandError):
+    """The token was made by an administrator or for a device; only sessions end by signing out."""
+
+    code = "no_session"
+
+
+class KeysMissing(CommandError):
+    """A secret was sealed with a key that FIELDSYNC_SECRET_KEYS does not have."""
+
+    code = "keys_missing"

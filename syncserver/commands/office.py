@@ -30,7 +30,7 @@ from syncserver.commands.errors import (
 from syncserver.store import devices, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from replication.catalog import Catalog, Collection, Field
     from replication.state import Answer, Shown
@@ -62,13 +62,15 @@ OFFICE: Final = devices.Source(kind="office", authority="office", handle=devices
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One write of the office: the record, what to do, the rev that was shown, the key of a repeat.
 
-    `rev` is None for a create alone: whoever creates has seen nothing.
+    `rev` is None for a create alone: whoever creates has seen nothing. `base` says for each cell how
+    much of it was seen, where that is not the rev for all.
     """
 
     op: str
     collection: str
     id: str
     rev: int | None = None
+    base: dict[str, int] = {}
     set: dict[str, Any] = {}
     do: dict[str, dict[str, Any]] = {}
     was: dict[str, Any] = {}
@@ -76,13 +78,17 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """A person's word on a conflict: the cell state they were shown, and whose value it restores."""
+    """A person's word on a conflict: the cell state they were shown, and whose value it restores.
+
+    `authorities` names, by collection and cell, where the class is another than `authority`.
+    """
 
     conflict: str
     settles: bool
     shown: Shown
     authority: str
     relation: str = ""
+    authorities: dict[str, dict[str, str]] = {}
 
 
 class Office:
@@ -149,11 +155,19 @@ class Office:
         return await shown.history(self._database, who.tenant_id, collection, record_id, seq, limit)
 
     async def write(
-        self, who: Principal, ask: Ask, *, now_ms: int, decision: Decision | None = None
+        self, who: Principal, ask: Ask, *then: Ask, now_ms: int, decision: Decision | None = None
     ) -> tuple[MutationVerdict | None, Answer]:
-        """Have a write settled. The verdict is None if the answer names a problem instead."""
+        """Have a write settled. The verdict is None if the answer names a problem instead.
+
+        What comes `then` is carried out with it, in one tx; the verdict is that of the last of them.
+        The first one's key, and the state that its decision names, count for all.
+        """
         await self.collection(who.tenant_id, ask.collection)
-        answer = await self._committers.submit(who.tenant_id, await self._submission(who, ask, now_ms, decision))
+        return await self.submit(who, await self._submission(who, (ask, *then), now_ms, decision))
+
+    async def submit(self, who: Principal, submission: Submission) -> tuple[MutationVerdict | None, Answer]:
+        """Have a submission in the office's name settled. Without a verdict the answer names a problem."""
+        answer = await self._committers.submit(who.tenant_id, submission)
         if answer.problem is not None:
             return None, answer
         told = answer.verdicts[-1]
@@ -161,7 +175,7 @@ class Office:
 
     async def is_repeat(self, who: Principal, key: str | None) -> bool:
         """Return whether an answer is kept for the person under this key; only a repeat gets that one."""
-        return key is not None and await shown.is_answered(self._database, who.tenant_id, _kept_under(who, key))
+        return key is not None and await shown.is_answered(self._database, who.tenant_id, kept_under(who, key))
 
     async def check_assignee(self, who: Principal, ask: Ask, technician: str | None) -> None:
         """See that whom the write names is a living technician of the tenant, or nobody."""
@@ -184,23 +198,30 @@ class Office:
         if start and end and end < start:
             raise BadMutation(f"the window would end at {end}, before it starts at {start}")
 
-    async def _submission(self, who: Principal, ask: Ask, now_ms: int, decision: Decision | None) -> Submission:
+    async def _submission(
+        self, who: Principal, asks: Sequence[Ask], now_ms: int, decision: Decision | None
+    ) -> Submission:
+        tx = fresh_id() if len(asks) > 1 else None
+        first = asks[0]
         return Submission(
-            rid=await self._replica(who.tenant_id),
+            rid=await self.replica(who.tenant_id),
             person=who.person,
             authority=decision.authority if decision else "office",
             relation=decision.relation if decision else "",
-            mutations=(_mutation(ask, now_ms, decision),),
+            authorities=decision.authorities if decision else {},
+            mutations=tuple(_mutation(ask, now_ms, decision, tx) for ask in asks),
             numbered=False,
-            idempotency=None if ask.key is None else _kept_under(who, ask.key),
-            request_hash=_request_hash(ask, decision),
+            idempotency=None if first.key is None else kept_under(who, first.key),
+            request_hash=_request_hash(asks, decision),
             want_fields=True,
             shown=decision.shown if decision else None,
-            rev_shown=ask.rev,
+            rev_shown=first.rev,
             ends=(decision.conflict, decision.settles) if decision else None,
+            received=now_ms,
         )
 
-    async def _replica(self, tenant_id: int) -> int:
+    async def replica(self, tenant_id: int) -> int:
+        """Return the number of the office's replica, which is made when first asked for."""
         if tenant_id not in self._replicas:
             self._replicas[tenant_id] = await devices.replica(self._database, tenant_id, OFFICE)
         return self._replicas[tenant_id]
@@ -221,13 +242,14 @@ def cancel(reason: str | None) -> dict[str, Any]:
     return {"status": CANCELLED} if reason is None else {"status": CANCELLED, "summary": reason}
 
 
-def _kept_under(who: Principal, key: str) -> str:
+def kept_under(who: Principal, key: str) -> str:
+    """Return under what the answer to a person's request is kept: no two people share a key."""
     return f"{who.person}:{key}"
 
 
-def _request_hash(ask: Ask, decision: Decision | None) -> bytes:
+def _request_hash(asks: Sequence[Ask], decision: Decision | None) -> bytes:
     """Return the hash by which a repeat is known: what is wanted, whatever the person was shown by then."""
-    wanted = msgspec.structs.replace(ask, rev=None, key=None)
+    wanted = [msgspec.structs.replace(ask, rev=None, base={}, key=None) for ask in asks]
     return hashlib.sha256(_CANONICAL.encode((wanted, decision and (decision.conflict, decision.settles)))).digest()
 
 
@@ -239,7 +261,7 @@ def _instant(value: Any) -> str | None:
         return None
 
 
-def _mutation(ask: Ask, now_ms: int, decision: Decision | None) -> Mutation:
+def _mutation(ask: Ask, now_ms: int, decision: Decision | None, tx: str | None) -> Mutation:
     context: dict[str, dict[int, int]] = {}
     closes: dict[str, list[Dot]] = {}
     if decision is not None:
@@ -250,7 +272,8 @@ def _mutation(ask: Ask, now_ms: int, decision: Decision | None) -> Mutation:
         op=ask.op,
         collection=ask.collection,
         id=ask.id,
-        base=ask.rev or 0,
+        tx=tx,
+        base=ask.base or ask.rev or 0,
         rev=ask.rev or 0,
         set=ask.set,
         do=ask.do,

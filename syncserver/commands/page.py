@@ -14,16 +14,14 @@ import msgspec
 from replication import cursor, wire
 from replication.catalog import PRIORITIES
 from replication.cursor import PRIVATE, SHARED, Cursor, Snapshot
-from replication.record import ALIVE
 from replication.scope import EVERYBODY
 from syncserver.commands.errors import NoCatalogue
+from syncserver.commands.versions import Versions
 from syncserver.store import feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from replication.catalog import Catalog
-    from replication.record import Cell
     from syncserver.store.db import Connection
 
 LIMIT: Final = 500
@@ -78,10 +76,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 async def after(connection: Connection, reader: Reader, asked: Asked, head: feed.Head, at: Cursor) -> Page:
     """Return the page that follows a cursor. All of it is read in the caller's transaction."""
     if at.snapshot is not None:
-        page = await _Snapshot(connection, reader, asked, head, at.snapshot).page(at)
-    else:
-        page = await _feed_page(connection, reader, asked, head, at)
-    return await _with_versions(connection, reader, head.catalog, page) if asked.versions else page
+        return await _Snapshot(connection, reader, asked, head, at.snapshot).page(at)
+    return await _feed_page(connection, reader, asked, head, at)
 
 
 async def _feed_page(connection: Connection, reader: Reader, asked: Asked, head: feed.Head, at: Cursor) -> Page:
@@ -97,12 +93,15 @@ async def _feed_page(connection: Connection, reader: Reader, asked: Asked, head:
             commits.pop()  # perhaps not all of it was read
             break
         limit *= 4
-    taken = list(_within(commits, asked.bytes))
+    versions = Versions(head.catalog) if asked.versions else None
+    if versions is not None:
+        await versions.read(connection, reader.tenant_id, (row.key for row in rows if row.state is not None))
+    taken = list(_within(commits, asked.bytes, versions))
     told = sum(map(len, taken))
     waiting = rows[told].priority if told < len(rows) else len(PRIORITIES)
     positions = _positions(at, head.seq, waiting, taken[-1][-1] if taken else None)
     return Page(
-        commits=tuple(_told(taken)),
+        commits=tuple(_told(taken) if versions is None else map(versions.dressed, _told(taken))),
         cursor=msgspec.structs.replace(at, parts=positions, served=max(at.served, *positions.values())),
         more=told < len(rows),
         complete=_complete(waiting),
@@ -128,15 +127,18 @@ def _parts(reader: Reader, at: Cursor) -> Iterator[feed.Part]:
         yield feed.Part(who, priority, at.parts.get(name, 0))
 
 
-def _size(state: bytes | None) -> int:
-    return ROW_BYTES + len(state or b"")
+def _size(each: feed.Row | feed.Held, versions: Versions | None) -> int:
+    """Return what a change costs in a page."""
+    if each.state is None:
+        return ROW_BYTES
+    return ROW_BYTES + len(each.state) + (versions.size(each.key, each.rev) if versions is not None else 0)
 
 
-def _within(commits: Iterable[list[feed.Row]], limit_bytes: int) -> Iterator[list[feed.Row]]:
+def _within(commits: Iterable[list[feed.Row]], limit_bytes: int, versions: Versions | None) -> Iterator[list[feed.Row]]:
     """Yield the commits that fit, and the first in any case."""
     size = 0
     for place, commit in enumerate(commits):
-        size += sum(_size(row.state) for row in commit)
+        size += sum(_size(row, versions) for row in commit)
         if place > 0 and size > limit_bytes:
             return
         yield commit
@@ -195,6 +197,7 @@ class _Snapshot:
         self._catalog = head.catalog
         self._seq = snapshot.seq
         self._after = snapshot.after
+        self._versions = Versions(head.catalog) if asked.versions else None
         self._held: list[feed.Held] = []
         self._bytes = 0
 
@@ -208,9 +211,8 @@ class _Snapshot:
                 waiting = priority
                 break
         finished = waiting == len(PRIORITIES)
-        changes = tuple(map(_entered, self._held))
         return Page(
-            commits=(wire.Commit(seq=self._seq, changes=changes),) if changes else (),
+            commits=tuple(self._told()),
             cursor=msgspec.structs.replace(
                 at,
                 parts={part: self._seq for part, _ in _names()} if finished else {},
@@ -229,55 +231,33 @@ class _Snapshot:
         while (room := self._asked.rows - len(self._held)) > 0:
             stretch = feed.Stretch(collection, last, self._seq, room)
             found = await feed.snapshot(self._connection, self._reader.tenant_id, reader, stretch)
+            if self._versions is not None:
+                keys = (each.key for each in found if each.state is not None)
+                await self._versions.read(self._connection, self._reader.tenant_id, keys)
             for each in found:
-                if self._held and self._bytes + _size(each.state) > self._asked.bytes:
+                size = _size(each, self._versions)
+                if self._held and self._bytes + size > self._asked.bytes:
                     return False
-                self._take(each)
+                self._take(each, size)
             if len(found) < room:
                 return True
             last = self._after[1]
         return False
 
-    def _take(self, each: feed.Held) -> None:
+    def _take(self, each: feed.Held, size: int) -> None:
         self._after = each.key
         if each.state is not None:
             self._held.append(each)
-            self._bytes += _size(each.state)
+            self._bytes += size
+
+    def _told(self) -> Iterator[wire.Commit]:
+        """Yield the records of the page as one commit, if there are any."""
+        if self._held:
+            commit = wire.Commit(seq=self._seq, changes=tuple(map(_entered, self._held)))
+            yield commit if self._versions is None else self._versions.dressed(commit)
 
 
 def _entered(held: feed.Held) -> wire.Change:
     assert held.state is not None, "a record that is gone is not taken"
     fields = msgspec.Raw(held.state)
     return wire.Change(op="enter", collection=held.key[0], id=held.key[1], rev=held.rev, fields=fields)
-
-
-async def _with_versions(connection: Connection, reader: Reader, catalog: Catalog | None, page: Page) -> Page:
-    """Add to each record who wrote its cells.
-
-    The cells are those of now. One that was installed after the rev that is told is left out; of
-    the others the winner is the one whose value is told.
-    """
-    carrying = [change for commit in page.commits for change in commit.changes if change.fields is not msgspec.UNSET]
-    known = await feed.cells(connection, reader.tenant_id, {(each.collection, each.id) for each in carrying})
-
-    def versions(change: wire.Change) -> dict[str, wire.CellVersion]:
-        rules = catalog.collections[change.collection].cells if catalog else {}
-        return {
-            name: _version(cell)
-            for name, cell in known[change.collection, change.id].items()
-            if cell.seq <= change.rev and (name in rules or name == ALIVE)
-        }
-
-    def dressed(commit: wire.Commit) -> wire.Commit:
-        changes = (
-            msgspec.structs.replace(each, versions=versions(each)) if each.fields is not msgspec.UNSET else each
-            for each in commit.changes
-        )
-        return msgspec.structs.replace(commit, changes=tuple(changes))
-
-    return msgspec.structs.replace(page, commits=tuple(map(dressed, page.commits)))
-
-
-def _version(cell: Cell) -> wire.CellVersion:
-    waiting = tuple(wire.SiblingVersion(each.stamp.dot, each.value) for each in cell.siblings)
-    return wire.CellVersion(dot=cell.stamp.dot, seq=cell.seq, vv=cell.vv, siblings=waiting)

@@ -38,12 +38,19 @@ class Pulls:
     """Answers pulls. It keeps where each replica stands, and stores that a little later."""
 
     def __init__(
-        self, database: Database, hints: Hints, catalogs: Catalogs, *, clock: Callable[[], float] = time.time
+        self,
+        database: Database,
+        hints: Hints,
+        catalogs: Catalogs,
+        *,
+        clock: Callable[[], float] = time.time,
+        sealed_by: str | None = None,
     ) -> None:
         self._database = database
         self._hints = hints
         self._catalogs = catalogs
         self._clock = clock
+        self._sealed_by = sealed_by
         self._positions: dict[tuple[int, int], tuple[int, int]] = {}
         self._flusher: asyncio.Task[None] | None = None
 
@@ -82,7 +89,8 @@ class Pulls:
             return
         try:
             async with self._database.transaction(*{tenant for tenant, _ in noted}) as connection:
-                await feed.note_positions(connection, ((*place, *stand) for place, stand in noted.items()))
+                rows = ((*place, *stand) for place, stand in noted.items())
+                await feed.note_positions(connection, rows, sealed_by=self._sealed_by)
         except db.TRANSIENT as error:
             log.warning("positions_not_stored", replicas=len(noted), error=type(error).__name__)
             self._positions = noted | self._positions
@@ -99,7 +107,7 @@ class Pulls:
             if head is None:
                 raise UnknownReplica(f"tenant {reader.tenant_id} has no replica {reader.rid}")
             if at is None:
-                at = Cursor(tenant=reader.tenant_id, rid=reader.rid, epoch=epoch, snapshot=Snapshot(head.seq))
+                at = _beginning(reader, epoch, head.seq)
             else:
                 self._note(reader, at)
             return await page.after(connection, reader, asked, head, at)
@@ -108,3 +116,8 @@ class Pulls:
         """Keep how far the replica has come: what it sends back, it has stored."""
         seq = 0 if at.snapshot is not None else min(at.parts.values(), default=0)
         self._positions[reader.tenant_id, reader.rid] = seq, int(self._clock() * 1_000)
+
+
+def _beginning(reader: Reader, epoch: str, seq: int) -> Cursor:
+    """Return the cursor of somebody who has nothing yet: before a snapshot at this number."""
+    return Cursor(tenant=reader.tenant_id, rid=reader.rid, epoch=epoch, person=reader.person, snapshot=Snapshot(seq))

@@ -3,6 +3,9 @@
 An undo puts back the value that lost, a settling chooses for a conflict that waits. Both name the
 state of the cell that the person was shown; if it moved meanwhile they are turned away, because
 what they would overwrite is not what was seen.
+
+Of an edit that lost to a delete both come back, the record by the office's word and the edit as its
+writer's, in one tx.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from replication import kinds
+from replication.mutation import Mutation
 from replication.record import ALIVE
 from replication.state import Shown
-from replication.verdict import Side
+from replication.verdict import Side, conflict_id
 from replication.versions import Dot
 from syncserver.commands.errors import (
     BadFilter,
@@ -26,9 +31,12 @@ from syncserver.commands.errors import (
     UnknownConflict,
 )
 from syncserver.commands.office import Ask, Decision, Office
-from syncserver.store import shown
+from syncserver.store import ledger, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from replication.catalog import Collection
     from replication.state import Answer
     from replication.verdict import Conflict, MutationVerdict
     from syncserver.store.db import Database
@@ -44,14 +52,22 @@ SENTENCES: Final = {
     "tie:last": "{winner} and {loser} rank alike for {cell}; the one that arrived last stands.",
     "tie:manual": "{winner} and {loser} rank alike for {cell}; a person has to choose.",
     "group:partial": "{loser} sent only part of {cell}, and {winner} had changed it meanwhile.",
+    "tie:clock": "{winner} and {loser} rank alike for {cell}; the one that was written later stands.",
+    "siblings:full": "As many values as may wait for {cell} wait already, so what {loser} wrote was only kept.",
     "merge:append": "Both added to {cell}; the additions stand one after the other.",
     "merge:counter": "Both counted on {cell}; the steps were added up.",
     "merge:union": "Both changed the members of {cell}; the changes were joined.",
+    "merge:max": "Both wrote {cell}; the greater value stands.",
+    "merge:min": "Both wrote {cell}; the lesser value stands.",
+    "merge:lattice": "Both wrote {cell}; the lowest value that is not below either of them stands.",
+    "merge:text3": "Both rewrote parts of {cell}; neither touched what the other changed, so both changes stand.",
     "against_edit:keep_edit": "One deleted the record while the other edited it; the edit is kept.",
     "against_edit:delete_wins": "One deleted the record while the other edited it; it stays deleted.",
+    "against_edit:manual": "One deleted the record while the other edited it; a person has to choose.",
 }
 """What each rule means, for people. A test holds the keys against the rules that can be given."""
 
+_PAYLOAD: Final = msgspec.json.Decoder(Mutation)
 _ID: Final = re.compile(r"\d{1,19}-\d{1,19}-[$\w]{1,100}", re.ASCII)
 """What an id of a conflict looks like: the dot of the write, and the cell."""
 
@@ -152,35 +168,78 @@ class Review:
     ) -> tuple[MutationVerdict | None, Answer]:
         """Write the chosen value as the class it came from, with the shown state as what was seen."""
         chosen = conflict.winner if settles and word.choose == "winner" else conflict.loser
-        free = conflict.cell == ALIVE or (settles and word.choose == "value")
+        free = settles and word.choose == "value"
+        if free:
+            chosen = msgspec.structs.replace(chosen, value=word.value)
+        ask = _restore(conflict, chosen, word, key)
+        then = None if free or ask.op != "restore" else await self._lost_edit(who, conflict, chosen, ask)
+        free = free or (conflict.cell == ALIVE and then is None)
         decision = Decision(
             conflict=conflict.id,
             settles=settles,
             shown=Shown(conflict.cell, word.dot, frozenset(word.siblings)),
-            authority="office" if free else chosen.authority,
+            authority="office" if free or then is not None else chosen.authority,
             relation="" if free else chosen.relation,
+            authorities={} if then is None else {then.collection: dict.fromkeys(then.base, chosen.authority)},
         )
-        if settles and word.choose == "value":
-            chosen = msgspec.structs.replace(chosen, value=word.value)
-        ask = _restore(conflict, chosen, word.rev, key)
-        return await self._office.write(who, ask, now_ms=now_ms, decision=decision)
+        return await self._office.write(who, ask, *filter(None, [then]), now_ms=now_ms, decision=decision)
+
+    async def _lost_edit(self, who: Principal, conflict: Conflict, chosen: Side, restore: Ask) -> Ask | None:
+        """Return the edit that lost to a delete, as the ledger keeps it, to be carried out with the restore.
+
+        None where it was the delete that came later: what it had not seen is in the record still. A cell
+        that merges is judged by what the edit itself had seen, so that nobody's part of it is undone.
+        """
+        if conflict.id != conflict_id(chosen.dot, ALIVE) or not isinstance(chosen.value, dict):
+            return None
+        payload = await ledger.payload(self._database, who.tenant_id, chosen.dot)
+        if payload is None:
+            raise NothingToRestore("the edit is no longer kept; write the values that are wanted")
+        lost = _PAYLOAD.decode(payload)
+        collection = await self._office.collection(who.tenant_id, conflict.collection)
+        rev = restore.rev or 0
+        return Ask(
+            op="set",
+            collection=conflict.collection,
+            id=conflict.record_id,
+            rev=rev,
+            base={cell: lost.base_of(cell) if merges else rev for cell, merges in _cells_of(lost, collection)},
+            set=lost.set,
+            do=lost.do,
+            was=lost.was,
+        )
 
 
-def _restore(conflict: Conflict, chosen: Side, rev: int | None, key: str | None) -> Ask:
+def _cells_of(lost: Mutation, collection: Collection) -> Iterator[tuple[str, bool]]:
+    """Yield the cells that an edit writes, as far as the catalogue still has them, and whether each merges."""
+    for name in (*lost.set, *lost.do):
+        cell = name if name in collection.cells else collection.cell_names.get(name, name)
+        rule = collection.cells.get(cell)
+        yield cell, rule is not None and rule.merge is not None
+
+
+def _restore(conflict: Conflict, chosen: Side, word: Word, key: str | None) -> Ask:
     """Return the write that puts a side's value in place.
 
-    Whether a record exists is for the office to say, whoever said so before. Of an edit that lost to a
-    delete the record is brought back; what it would have written stays in the entry.
+    Whether a record exists is for the office to say, whoever said so before.
     """
     collection, record_id = conflict.collection, conflict.record_id
     if conflict.cell == ALIVE:
-        if rev is None:
+        if word.rev is None:
             raise BadMutation("send the rev that the conflict was shown with: a delete has read the whole record")
+        if word.choose == "value" and not isinstance(chosen.value, bool):
+            raise BadMutation("value: true for a record that exists, false for one that is deleted")
         op = "delete" if chosen.value is False else "restore"
-        return Ask(op=op, collection=collection, id=record_id, rev=rev, key=key)
-    if conflict.rule.startswith("merge:") and isinstance(chosen.value, dict):
+        return Ask(op=op, collection=collection, id=record_id, rev=word.rev, key=key)
+    if _took_both_in(conflict) and word.choose != "value":
         raise NothingToRestore(f"nothing of {conflict.cell} was lost: both were taken in; write the value you want")
     return Ask(op="set", collection=collection, id=record_id, set={conflict.cell: chosen.value}, key=key)
+
+
+def _took_both_in(conflict: Conflict) -> bool:
+    """Whether a merge left nothing to put back: the loser is an operation, or stands as it is."""
+    lost = conflict.loser.value
+    return conflict.rule.startswith("merge:") and (isinstance(lost, dict) or kinds.same(lost, conflict.winner.value))
 
 
 def sentence(conflict: Conflict) -> str:

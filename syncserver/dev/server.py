@@ -16,6 +16,7 @@ from syncserver.dev.errors import PortTaken, ServerDied
 from syncserver.services import process
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from syncserver.services.process import Guarded
@@ -47,12 +48,19 @@ def free_port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def start(port: int, settings: dict[str, str], log: Path) -> Guarded:
+def start(port: int, settings: Mapping[str, str], log: Path) -> Guarded:
     """Start `fieldsync serve` with these settings and wait until it is ready."""
     free_port(port)
-    begin = log.stat().st_size if log.exists() else 0
+    end = log.stat().st_size if log.exists() else 0
+    server = begin("serve", settings, log)
+    _wait(server, f"http://{HOST}:{port}/ready", log, end)
+    return server
+
+
+def begin(verb: str, settings: Mapping[str, str], log: Path) -> Guarded:
+    """Start a command of ours under a guard, with these settings."""
     order = process.Order(
-        command=[sys.executable, "-m", "syncserver", "serve"],
+        command=[sys.executable, "-m", "syncserver", verb],
         env={**os.environ, **settings},
         cwd=os.getcwd(),  # noqa: PTH109  (the guard takes text)
         user=None,
@@ -62,9 +70,7 @@ def start(port: int, settings: dict[str, str], log: Path) -> Guarded:
         stops=STOPS,
         parent=os.getpid(),
     )
-    server = process.start(order, log=log)
-    _wait(server, f"http://{HOST}:{port}/ready", log, begin)
-    return server
+    return process.start(order, log=log)
 
 
 def _wait(server: Guarded, address: str, log: Path, begin: int) -> None:
@@ -88,10 +94,11 @@ def _ready(address: str) -> bool:
 
 
 class Lives:
-    """Counts servers that ended soon, by themselves or with their database, until one lives longer."""
+    """Counts processes that ended soon, by themselves or with their database, until one lives longer."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, name: str = "server") -> None:
         self._log = log
+        self._name = name
         self._short = 0
 
     def ended(self, seconds: float) -> None:
@@ -99,4 +106,6 @@ class Lives:
         self._short = self._short + 1 if seconds < SHORT_LIFE_SECONDS else 0
         if self._short >= SHORT_LIVES_MAX:
             tail = process.tail(self._log, begin=0)
-            raise ServerDied(f"the server ended {self._short} times soon after its start; its log ends with:\n{tail}")
+            raise ServerDied(
+                f"the {self._name} ended {self._short} times soon after its start; its log ends with:\n{tail}"
+            )

@@ -20,6 +20,7 @@ from syncserver import settings
 from syncserver.dev import folder, server, tenants
 from syncserver.dev.databases import Databases
 from syncserver.dev.errors import ServerDied
+from syncserver.dev.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,20 +122,23 @@ def _environment(options: Options, facts: Mapping[str, Any], port: int) -> dict[
 
 def _serve(options: Options, port: int, databases: Databases, handed: tenants.Handed, began: float) -> None:
     """Keep a server running; one that dies, or whose database does, is begun again at the same address."""
-    log = options.data / "server.log"
-    lives = server.Lives(log)
+    log, beside = options.data / "server.log", options.data / "worker.log"
+    lives, others = server.Lives(log), server.Lives(beside, "worker")
     while True:
         facts, lived = _facts(port, databases, handed), 0.0
+        environment = _environment(options, facts, port)
         try:
-            running = server.start(port, _environment(options, facts, port), log)
+            running = server.start(port, environment, log)
         except ServerDied:
             if not databases.dead():
                 raise
         else:
             ready = time.monotonic()
             try:
-                _tell(options, {**facts, "server_pid": running.pid}, ready - began)
-                _watch(running, databases)
+                with Worker(environment, beside, others) as worker:
+                    facts |= {"server_pid": running.pid, "worker_pid": worker.pid}
+                    _tell(options, facts, ready - began)
+                    _watch(options, facts, running, worker, databases)
             finally:
                 lived = time.monotonic() - ready
                 running.stop()
@@ -143,9 +147,15 @@ def _serve(options: Options, port: int, databases: Databases, handed: tenants.Ha
         _mend(databases)
 
 
-def _watch(running: Guarded, databases: Databases) -> None:
+def _watch(options: Options, facts: dict[str, Any], running: Guarded, worker: Worker, databases: Databases) -> None:
+    """Return when the server or a database has ended; a worker that ends is begun again."""
     while running.alive() and not databases.dead():
         time.sleep(LOOK_SECONDS)
+        if not worker.alive() and not databases.dead():
+            _say("the worker ended; starting it again")
+            time.sleep(RESTART_SECONDS)
+            worker.again()
+            _write(options, facts | {"worker_pid": worker.pid})
 
 
 def _mend(databases: Databases) -> None:
@@ -159,12 +169,11 @@ def _mend(databases: Databases) -> None:
 
 
 def _tell(options: Options, facts: dict[str, Any], seconds: float) -> None:
-    if options.ready_file is not None:
-        folder.write(options.ready_file, json.dumps(facts, indent=2))
+    _write(options, facts)
     first = facts["tenants"][0]
     technician = first["technicians"][0]
     _say(
-        f"ready after {seconds:.1f} s: {facts['url']} (server {facts['server_pid']})\n"
+        f"ready after {seconds:.1f} s: {facts['url']} (server {facts['server_pid']}, worker {facts['worker_pid']})\n"
         f"  routes               {facts['url']}/docs\n"
         f"  tenant               {first['id']}, {first['name']}\n"
         f"  dispatcher's token   {first['office_token']}\n"
@@ -173,6 +182,11 @@ def _tell(options: Options, facts: dict[str, Any], seconds: float) -> None:
         f"  other commands need  FIELDSYNC_DATABASE_URL={facts['database_url']}\n"
         "  Ctrl-C ends it all"
     )
+
+
+def _write(options: Options, facts: Mapping[str, Any]) -> None:
+    if options.ready_file is not None:
+        folder.write(options.ready_file, json.dumps(facts, indent=2))
 
 
 def _progress(line: int) -> None:

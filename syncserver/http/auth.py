@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Any, Final
 
+import msgspec
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
+from syncserver.commands import signin
 from syncserver.http import parts
 from syncserver.http.operation import OPT, Operation, Right
 from syncserver.http.problems import Problem
 
 RIGHTS: Final[dict[str, frozenset[Right]]] = {
-    "technician": frozenset({"sync", "read"}),
-    "dispatcher": frozenset({"read", "write", "review", "decide", "watch", "revoke"}),
-    "integrator": frozenset({"read", "review"}),
-    "admin": frozenset({"read", "write", "review", "decide", "watch", "revoke"}),
-    "readonly": frozenset({"read", "review", "watch"}),
-    "worker": frozenset({"read"}),
+    "technician": frozenset({"sync", "read", "self"}),
+    "dispatcher": frozenset({"read", "write", "review", "decide", "watch", "revoke", "self"}),
+    "integrator": frozenset({"read", "review", "self"}),
+    "admin": frozenset({"read", "write", "review", "decide", "watch", "revoke", "audit", "self"}),
+    "readonly": frozenset({"read", "review", "watch", "self"}),
+    "worker": frozenset({"read", "self"}),
 }
 """What each role may do. A technician reads only what they hold, and edits through sync alone.
 
@@ -26,6 +29,18 @@ An integrator reads only: what a vendor's system writes comes by its connection,
 
 SCHEMES: Final = ("bearer", "token")
 TOKEN_CHARACTERS_MAX: Final = 500
+COOKIES: Final = ("__Host-fieldsync", "fieldsync")
+"""The session's cookie: the first over https, where no neighbour can set it; the second on loopback."""
+
+CSRF_HEADER: Final = "X-CSRF-Token"
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """The token that a request shows. A browser sends a cookie by itself, whoever made the page."""
+
+    token: str
+    by_cookie: bool
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -38,19 +53,38 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     assert isinstance(operation, Operation)
     if operation.right is None:
         return
-    principal = await parts.of(connection.app).access.principal(_token(connection))
-    if principal is None:
+    given = shown(connection)
+    principal = await parts.of(connection.app).access.principal(given.token)
+    if principal is None or (given.by_cookie and principal.kind != "session"):
         raise Problem("unauthenticated", "the token is unknown, revoked or too old")
-    if principal.fenced:
+    if principal.fenced and not operation.rescues:
         raise Problem("fenced", "this device was revoked")
     if operation.right not in RIGHTS.get(principal.role, frozenset()):
         raise Problem("forbidden", f"the role {principal.role} may not do this", {"role": principal.role})
+    if given.by_cookie:
+        _check_meant(connection, given.token)
     connection.scope["auth"] = principal
 
 
-def _token(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    """Return the token of the Authorization header; some libraries write `Token` for `Bearer`."""
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+def shown(connection: ASGIConnection[Any, Any, Any, Any]) -> Shown:
+    """Return the token of the Authorization header or, without one, that of the session's cookie.
+
+    Some libraries write `Token` for `Bearer`.
+    """
+    header = connection.headers.get("authorization")
+    if header is None:
+        cookie = next((connection.cookies[name] for name in COOKIES if name in connection.cookies), None)
+        if cookie and len(cookie) <= TOKEN_CHARACTERS_MAX:
+            return Shown(cookie, by_cookie=True)
+    scheme, _, token = (header or "").partition(" ")
     if scheme.lower() not in SCHEMES or not 0 < len(token) <= TOKEN_CHARACTERS_MAX:
         raise Problem("unauthenticated", "send the header Authorization: Bearer TOKEN")
-    return token.strip()
+    return Shown(token.strip(), by_cookie=False)
+
+
+def _check_meant(connection: ASGIConnection[Any, Any, Any, Any], token: str) -> None:
+    """Refuse a write that a page of somebody else may have had the browser send."""
+    method = str(connection.scope.get("method"))
+    given = connection.headers.get(CSRF_HEADER, "")
+    if method not in SAFE and not hmac.compare_digest(given.encode(), signin.csrf(token).encode()):
+        raise Problem("csrf_refused", f"send {CSRF_HEADER} as GET /v1/auth/session gives it")

@@ -1,37 +1,53 @@
-"""Reading and writing bodies: how large they may be, and compressed ones."""
+"""Reading and writing bodies: in JSON or MessagePack, compressed or not, and how large they may be.
+
+The routes know JSON alone. A body in MessagePack is carried over when it comes, and an answer when
+it goes; only a push is read as what it is, because each mutation of it is read alone.
+"""
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Request, Response
 
+from replication import forms, packing
+from syncserver.http import negotiation, parts
 from syncserver.http.problems import Problem
 
-JSON: Final = "application/json"
-COMPRESS_BYTES_MIN: Final = 1_400
-"""What fits into one packet is not worth the work."""
-
-GZIP_LEVEL: Final = 1
-_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+VARY: Final = "accept, accept-encoding"
 
 T = TypeVar("T")
 
 
-async def read(request: Request[Any, Any, Any], bytes_max: int) -> bytes:
-    """Return the body, expanded; neither form may be larger than the limit."""
+async def expanded(request: Request[Any, Any, Any], bytes_max: int) -> bytes:
+    """Return the body as it was before it was compressed; neither form may be larger than its limit."""
+    coding = negotiation.coding_sent(request.headers)
     sent = await request.body()
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if len(sent) > bytes_max:
-        raise _too_large(bytes_max)
-    if encoding in ("", "identity"):
+    own = parts.found(request)
+    if coding is None:
+        if len(sent) > bytes_max:
+            raise _too_large("bytes", bytes_max)
         return sent
-    if encoding not in ("gzip", "x-gzip"):
-        raise Problem("unsupported_encoding", f"content-encoding {encoding!r} is not taken; gzip is")
-    return _expand(sent, bytes_max)
+    if len(sent) > own.limits.compressed_bytes:
+        raise _too_large("compressed_bytes", own.limits.compressed_bytes)
+    try:
+        return packing.expand(sent, coding, bytes_max, own.compression.window_log_max)
+    except packing.TooLarge as exc:
+        raise _too_large("bytes", bytes_max) from exc
+    except packing.BadPacking as exc:
+        raise Problem("bad_request", str(exc)) from exc
+
+
+async def read(request: Request[Any, Any, Any], bytes_max: int) -> bytes:
+    """Return the body as JSON, expanded, in whichever form it was sent; an empty one is empty."""
+    body = await expanded(request, bytes_max)
+    if not body or negotiation.form_sent(request.headers) == "json":
+        return body
+    try:
+        return forms.to_json(body)
+    except forms.NotSaid as exc:
+        raise Problem("bad_request", str(exc)) from exc
 
 
 async def decoded(request: Request[Any, Any, Any], bytes_max: int, decoder: msgspec.json.Decoder[T]) -> T:
@@ -44,29 +60,18 @@ async def decoded(request: Request[Any, Any, Any], bytes_max: int, decoder: msgs
 
 
 def answer(request: Request[Any, Any, Any], body: bytes, headers: dict[str, str] | None = None) -> Response[bytes]:
-    """Return JSON, compressed if that is worth it and the caller takes it."""
-    given = dict(headers or {})
-    if len(body) >= COMPRESS_BYTES_MIN:
-        given["vary"] = "accept-encoding"
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            given["content-encoding"] = "gzip"
-            body = gzip.compress(body, GZIP_LEVEL, mtime=0)
-    return Response(body, media_type=JSON, headers=given, status_code=200)
+    """Return JSON in the form that the caller reads, compressed if that is worth it and the caller takes it."""
+    given = {**(headers or {}), "vary": VARY}
+    media_type = negotiation.media_type(request.headers)
+    if negotiation.FORMS[media_type] == "msgpack":
+        body = forms.to_msgpack(body)
+    coding = negotiation.coding(request.headers)
+    if coding is not None and len(body) >= parts.found(request).compression.bytes_min:
+        given["content-encoding"] = coding
+        body = packing.compress(body, coding)
+    return Response(body, media_type=media_type, headers=given, status_code=200)
 
 
-def _expand(sent: bytes, bytes_max: int) -> bytes:
-    """Expand gzip up to the limit, so that a few bytes cannot fill the memory."""
-    inflater = zlib.decompressobj(_GZIP_WINDOW)
-    try:
-        body = inflater.decompress(sent, bytes_max + 1)
-    except zlib.error as exc:
-        raise Problem("bad_request", "the body is no gzip") from exc
-    if len(body) > bytes_max:
-        raise _too_large(bytes_max)
-    if not inflater.eof or inflater.unused_data:
-        raise Problem("bad_request", "the gzip of the body is cut off or followed by something else")
-    return body
-
-
-def _too_large(bytes_max: int) -> Problem:
-    return Problem("too_large", f"a body may have {bytes_max} bytes, expanded too", {"limit": bytes_max})
+def _too_large(limit: str, bytes_max: int) -> Problem:
+    told = f"a body may have {bytes_max} bytes" + (", expanded too" if limit == "bytes" else " as it is sent")
+    return Problem("too_large", f"{told} (`{limit}` of the limits); send less at a time", {"limit": bytes_max})

@@ -18,7 +18,7 @@ from syncserver.http.office import PAGING
 from syncserver.http.operation import Operation, opt
 from syncserver.http.parts import Asking
 from syncserver.http.problems import Problem
-from syncserver.http.writing import KEY_HEADER, Written
+from syncserver.http.writing import KEY_HEADER, PROBLEMS_OF_SUBMISSIONS, Written
 
 ACTING: Final = (
     "unknown_conflict",
@@ -27,6 +27,7 @@ ACTING: Final = (
     "refused",
     "record_deleted",
     "idempotency_key_reused",
+    *PROBLEMS_OF_SUBMISSIONS,
 )
 
 

@@ -64,7 +64,7 @@ async def revoke(request: Asking, device_id: FromPath[str]) -> Response[bytes]:
     device = next((each for each in await _devices(own, tenant_id) if each.id == device_id.lower()), None)
     if device is None:
         raise Problem("unknown_replica", f"no device {device_id} is known")
-    await own.access.fence(tenant_id, device.rid)
+    await own.access.fence(request.auth, device.rid)
     return body.answer(request, msgspec.json.encode(msgspec.structs.replace(device, fenced=True)))
 
 

@@ -5,6 +5,7 @@ It stands outside the framework, so that requests which match no route are seen 
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 NO_ROUTE: Final = "none"
 QUIET: Final = frozenset({"/health", "/ready", "/metrics"})
 """Routes that machines ask every few seconds: counted, and logged only when they fail."""
+
+REQUEST: Final = "request"
+REQUEST_BYTES: Final = 8
+HEADER: Final = b"x-request-id"
+"""Tells the caller under which id a request stands in the log and in the audit log."""
 
 log = structlog.get_logger()
 
@@ -35,22 +41,24 @@ class Observed:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        status, begun = 500, time.perf_counter()
+        status, begun, name = 500, time.perf_counter(), secrets.token_hex(REQUEST_BYTES)
 
         async def noting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message["headers"], (HEADER, name.encode())]
             await send(message)
 
         try:
-            await self.app(scope, receive, noting)
+            with structlog.contextvars.bound_contextvars(**{REQUEST: name}):
+                await self.app(scope, receive, noting)
         finally:
-            self._note(scope, status, time.perf_counter() - begun)
+            self._note(scope, status, time.perf_counter() - begun, name)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float, name: str) -> None:
         # The path itself holds ids of records; its pattern does not.
         route, method = str(scope.get("path_template") or NO_ROUTE), str(scope.get("method"))
         self._metrics.answered(method, route, status, seconds)
         if route not in QUIET or status >= 400:
-            log.info("request", method=method, route=route, status=status, ms=round(seconds * 1_000, 1))
+            log.info("request", method=method, route=route, status=status, ms=round(seconds * 1_000, 1), request=name)

@@ -19,7 +19,7 @@ from syncserver.http.problems import Problem
 from syncserver.http.writing import PROBLEMS_OF_WRITES, WRITE_HEADERS, Written
 
 WORK_ORDERS: Final = "work_orders"
-READING: Final = ("unknown_collection", "unknown_record")
+READING: Final = ("unknown_collection", "unknown_record", "not_found", "no_catalogue")
 PAGING: Final = {"limit": "how many at most", "cursor": "the cursor of the answer before"}
 
 
@@ -95,7 +95,7 @@ LIST: Final = Operation(
     right="read",
     gives="RecordPage",
     query={**PAGING, MOVED_AFTER: "only those that changed after this rev"},
-    problems=("unknown_collection", "bad_filter"),
+    problems=("unknown_collection", "bad_filter", "not_found", "no_catalogue"),
 )
 ONE: Final = Operation(summary="Fetch a record.", right="read", gives="Record", problems=(*READING, "record_deleted"))
 PAST: Final = Operation(
@@ -103,7 +103,7 @@ PAST: Final = Operation(
     right="read",
     gives=History,
     query=PAGING,
-    problems=READING,
+    problems=(*READING, "bad_filter"),
 )
 
 

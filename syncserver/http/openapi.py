@@ -17,13 +17,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from replication.catalog import Catalog, Collection, Field
-from syncserver.http.auth import RIGHTS
+from replication.packing import CODINGS
+from syncserver.http.auth import COOKIES, CSRF_HEADER, RIGHTS
+from syncserver.http.negotiation import FORMS, JSON
 from syncserver.http.operation import OPT, Operation
 from syncserver.http.problems import CODES, MEDIA_TYPE
 
 VERSION: Final = "3.1.0"
 ABOUT: Final = "Offline-first sync for field service: devices push and pull, the office uses REST."
-JSON: Final = "application/json"
 REF: Final = "#/components/schemas/{name}"
 COLLECTION: Final = "{collection}"
 PARAMETER: Final = re.compile(r"{(\w+)}")
@@ -45,9 +46,16 @@ OF_KIND: Final[dict[str, Schema]] = {
     "set": {"type": ["array", "null"], "items": {"type": "string"}, "uniqueItems": True},
     "json": {},
 }
+CODING: Final[Schema] = {"type": "string", "examples": [*CODINGS, "identity"]}
+ANSWER_HEADERS: Final = {
+    "Content-Encoding": {"description": "How the answer is compressed, if it is.", "schema": CODING},
+    "Vary": {"description": "The headers on which form and compression depend.", "schema": {"type": "string"}},
+}
 HEADERS: Final = {
     "If-Match": (True, 'The rev that was shown, as "42".'),
     "Idempotency-Key": (False, "A repeat of the request under the same key gets the first answer."),
+    "Content-Encoding": (False, "How the body is compressed."),
+    "Accept-Encoding": (False, "How the answer may be compressed; weights count, zstd is preferred to gzip."),
     "X-Device-Label": (False, "Tells the devices of a person apart where the token is of no enrolled one."),
 }
 
@@ -70,7 +78,7 @@ def document(app: Litestar, catalog: Catalog) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": {**messages, **_records(catalog), "Problem": _problem()},
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": _schemes(),
         },
     }
 
@@ -92,18 +100,17 @@ def _of_handler(path: str, handler: HTTPRouteHandler) -> Iterator[tuple[str, str
 
 
 def _described(path: str, method: str, operation: Operation, catalog: Catalog) -> dict[str, Any]:
-    problems = {*operation.problems, *(("unauthenticated", "forbidden") if operation.right else ())}
     told: dict[str, Any] = {
         "operationId": f"{method}_{PARAMETER.sub('one', path).strip('/').replace('/', '_').replace('.', '_')}",
         "summary": operation.summary,
         "parameters": list(_parameters(path, operation, catalog)),
-        "responses": {"200": _answer(operation.gives), **_refusals(problems)},
-        "security": [{"token": []}] if operation.right else [],
+        "responses": {**_answers(operation), **_refusals(operation.all_problems)},
+        "security": [{"token": []}, {"session": []}] if operation.right else [],
     }
     if operation.right:
         told["description"] = f"Roles: {', '.join(role for role, may in RIGHTS.items() if operation.right in may)}."
     if operation.takes is not None:
-        told["requestBody"] = {"required": True, "content": {JSON: {"schema": _schema(operation.takes)}}}
+        told["requestBody"] = {"required": True, "content": _content(operation.takes)}
     return told
 
 
@@ -115,22 +122,43 @@ def _parameters(path: str, operation: Operation, catalog: Catalog) -> Iterator[d
         yield {"name": name, "in": "path", "required": True, "schema": schema}
     for name, text in operation.query.items():
         yield {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
-    for name in operation.headers:
+    codings = {"Content-Encoding": operation.takes is not None, "Accept-Encoding": operation.is_negotiated}
+    for name in (*operation.headers, *(name for name, has in codings.items() if has)):
         required, text = HEADERS[name]
-        yield {"name": name, "in": "header", "required": required, "description": text, "schema": {"type": "string"}}
+        schema = CODING if name in codings else {"type": "string"}
+        yield {"name": name, "in": "header", "required": required, "description": text, "schema": schema}
 
 
-def _answer(gives: Any) -> dict[str, Any]:
-    if gives == "text":
-        return {"description": "Text.", "content": {"text/plain": {"schema": {"type": "string"}}}}
-    if gives == "html":
-        return {"description": "A page.", "content": {"text/html": {"schema": {"type": "string"}}}}
-    return {"description": "The answer.", "content": {JSON: {"schema": _schema(gives)}}}
+def _schemes() -> dict[str, Schema]:
+    by_cookie = f"Given by a sign-in. Writes send {CSRF_HEADER} beside it, as /v1/auth/session gives it."
+    return {
+        "token": {"type": "http", "scheme": "bearer"},
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIES[0], "description": by_cookie},
+    }
+
+
+def _answers(operation: Operation) -> dict[str, Any]:
+    if operation.gives == "redirect":
+        return {"302": {"description": "The browser goes on to another address."}}
+    return {"200": _answer(operation)}
+
+
+def _answer(operation: Operation) -> dict[str, Any]:
+    own = operation.own_media_type
+    if operation.is_negotiated:
+        content = _content(operation.gives)
+        return {"description": "The answer.", "headers": ANSWER_HEADERS, "content": content}
+    if own not in (None, JSON):
+        return {"description": "Text.", "content": {own: {"schema": {"type": "string"}}}}
+    return {"description": "The answer.", "content": {JSON: {"schema": {} if own else _schema(operation.gives)}}}
+
+
+def _content(kind: Any) -> dict[str, Any]:
+    """Return the same message in each form that it may have."""
+    return {media_type: {"schema": _schema(kind)} for media_type in FORMS}
 
 
 def _schema(kind: Any) -> Schema:
-    if kind == "any":
-        return {}
     return {"$ref": REF.format(name=kind if isinstance(kind, str) else kind.__name__)}
 
 
@@ -139,8 +167,12 @@ def _refusals(names: Iterable[str]) -> dict[str, Any]:
     statuses: dict[str, list[str]] = {}
     for name in sorted(names):
         statuses.setdefault(str(CODES[name].status), []).append(name)
-    content = {MEDIA_TYPE: {"schema": {"$ref": REF.format(name="Problem")}}}
-    return {status: {"description": ", ".join(told), "content": content} for status, told in statuses.items()}
+    return {status: {"description": ", ".join(told), "content": _told(told)} for status, told in statuses.items()}
+
+
+def _told(codes: list[str]) -> dict[str, Any]:
+    code = {"type": "object", "properties": {"code": {"enum": codes}}}
+    return {MEDIA_TYPE: {"schema": {"allOf": [{"$ref": REF.format(name="Problem")}, code]}}}
 
 
 def _problem() -> Schema:

@@ -10,12 +10,16 @@ from litestar import Litestar, Request
 from litestar.datastructures import State
 
 from replication.catalog import Catalog
+from replication.packing import Compression
 from replication.wire import Limits
 from syncserver.commands.access import Access, Principal
+from syncserver.commands.audit import AuditLog
+from syncserver.commands.held import Held
 from syncserver.commands.office import Office
 from syncserver.commands.pull import Pulls
 from syncserver.commands.push import Pushes
 from syncserver.commands.review import Review
+from syncserver.commands.signin import SignIns
 from syncserver.http.metrics import Metrics
 
 Asking: TypeAlias = Request[None, Principal, State]
@@ -30,10 +34,14 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     access: Access
     office: Office
     review: Review
+    held: Held
     pushes: Pushes
     pulls: Pulls
+    signins: SignIns
+    audit: AuditLog
     metrics: Metrics
     limits: Limits
+    compression: Compression
     epoch: str
     shipped: Catalog
     now_ms: Callable[[], int]

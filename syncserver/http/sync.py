@@ -8,9 +8,10 @@ import msgspec
 from litestar import Request, Response, Router, get, post
 
 from replication import wire
+from syncserver.commands import page
 from syncserver.commands.access import LABEL_CHARACTERS_MAX, Writer
 from syncserver.commands.page import Asked, Reader
-from syncserver.http import body, parts
+from syncserver.http import body, negotiation, parts
 from syncserver.http.operation import Operation, opt
 from syncserver.http.parts import Asking, Parts
 from syncserver.http.problems import Problem
@@ -28,22 +29,31 @@ ENROL: Final = Operation(
     right=None,
     takes=wire.EnrolRequest,
     gives=wire.EnrolAnswer,
-    problems=("bad_request", "enrolment_refused"),
+    problems=("enrolment_refused", "no_catalogue"),
 )
 REFRESH: Final = Operation(
     summary="Get a new token for an enrolled device.",
     right=None,
     takes=wire.RefreshRequest,
     gives=wire.RefreshAnswer,
-    problems=("bad_request", "refresh_refused", "fenced"),
+    problems=("refresh_refused", "fenced"),
 )
 PUSH: Final = Operation(
     summary="Send mutations in the order they were made; each is answered by a verdict.",
     right="sync",
+    rescues=True,
     takes=wire.Push,
     gives=wire.PushAnswer,
     headers=(LABEL_HEADER,),
-    problems=("bad_request", "bad_cursor", "fenced", "epoch_changed", "replica_forked", "too_large", "overloaded"),
+    problems=(
+        "bad_cursor",
+        "epoch_changed",
+        "replica_forked",
+        "unknown_replica",
+        "overloaded",
+        "submission_failed",
+        "no_catalogue",
+    ),
 )
 PULL: Final = Operation(
     summary="Fetch what follows the cursor; without one, everything in scope.",
@@ -51,7 +61,7 @@ PULL: Final = Operation(
     takes=wire.PullRequest,
     gives=wire.PullAnswer,
     headers=(LABEL_HEADER,),
-    problems=("bad_request", "bad_cursor", "fenced", "epoch_changed"),
+    problems=("bad_request", "bad_cursor", "epoch_changed", "unknown_replica", "no_catalogue"),
 )
 PULL_BY_QUERY: Final = msgspec.structs.replace(
     PULL,
@@ -91,7 +101,7 @@ async def refresh(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Give a new token."""
     own = parts.found(request)
     asked = await body.decoded(request, own.limits.bytes, _REFRESH)
-    token = await own.access.refresh(asked.refresh)
+    token = await own.access.refresh(asked.refresh, rescue=asked.rescue)
     return body.answer(request, _ENCODE(wire.RefreshAnswer(token=token, refresh=asked.refresh, epoch=own.epoch)))
 
 
@@ -99,8 +109,9 @@ async def refresh(request: Request[Any, Any, Any]) -> Response[bytes]:
 async def push(request: Asking) -> Response[bytes]:
     """Settle mutations."""
     own = parts.found(request)
-    asked = wire.decode_push(await body.read(request, own.limits.bytes), own.limits)
-    settled = await own.pushes.push(await _writer(request, own), asked, own.limits.mutations)
+    sent, form = await body.expanded(request, own.limits.bytes), negotiation.form_sent(request.headers)
+    asked = wire.decode_push(sent, own.limits, form)
+    settled = await own.pushes.push(await _writer(request, own), asked, own.limits.mutations, now_ms=own.now_ms())
     own.metrics.settled(settled.verdicts)
     was_cut = len(settled.verdicts) < len(asked.mutations)
     answer = wire.PushAnswer(
@@ -139,21 +150,22 @@ async def _page(request: Asking, own: Parts, asked: wire.PullRequest) -> Respons
     _refuse_negative(limit=asked.limit, max_bytes=asked.max_bytes, wait_ms=asked.wait_ms)
     wanted = Asked(
         limit=min(asked.limit or own.limits.page, own.limits.page),
-        max_bytes=asked.max_bytes,
+        max_bytes=min(asked.max_bytes or page.BYTES, own.limits.page_bytes),
         wait_ms=asked.wait_ms,
         versions=asked.versions,
     )
     reader = Reader(writer.tenant_id, writer.rid, writer.person)
-    page = await own.pulls.pull(reader, own.pushes.position(writer, asked.cursor), wanted, epoch=own.epoch)
-    own.metrics.pulled(page.commits)
+    at = await own.pushes.position(writer, asked.cursor)
+    told = await own.pulls.pull(reader, at, wanted, epoch=own.epoch)
+    own.metrics.pulled(told.commits)
     answer = wire.PullAnswer(
         epoch=own.epoch,
-        commits=page.commits,
-        cursor=own.pushes.hand(writer, page.cursor),
-        more=page.more,
-        complete=page.complete,
-        applied=page.applied,
-        durable=page.durable,
+        commits=told.commits,
+        cursor=own.pushes.hand(writer, told.cursor),
+        more=told.more,
+        complete=told.complete,
+        applied=told.applied,
+        durable=told.durable,
     )
     return body.answer(request, _ENCODE(answer))
 

@@ -24,16 +24,22 @@ KEY_HEADER: Final = "Idempotency-Key"
 BASE_HEADER: Final = "If-Match"
 WRITE_HEADERS: Final = (BASE_HEADER, KEY_HEADER)
 KEY_CHARACTERS_MAX: Final = 200
+PROBLEMS_OF_SUBMISSIONS: Final = ("overloaded", "submission_failed", "no_catalogue")
 PROBLEMS_OF_WRITES: Final = (
     "unknown_collection",
     "unknown_record",
     "rev_ahead",
     "record_deleted",
+    "bad_id",
     "bad_mutation",
+    "missing_parent",
     "refused",
     "unknown_technician",
     "idempotency_key_reused",
     "base_required",
+    "bad_request",
+    "not_found",
+    *PROBLEMS_OF_SUBMISSIONS,
 )
 
 PARTS: Final = frozenset({"set", "do", "was"})
@@ -44,6 +50,7 @@ SENTENCES: Final = {
     "state_moved": "the cell changed since it was shown; fetch the conflict again",
     "idempotency_key_reused": "this Idempotency-Key was used for another request",
     "fenced": "the office's replica was revoked",
+    "not_waiting": "somebody released or discarded it a moment ago",
 }
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from syncserver.store import people, statements, tokens
-from syncserver.store.errors import EnrolmentRefused
+from syncserver.store import audit, people, statements, tokens
+from syncserver.store.audit import Actor, Entry
+from syncserver.store.errors import EnrolmentRefused, NoSuchPerson
 from syncserver.store.people import Grant, Principal, Tenant
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ OFFICE: Final = "office"
 HUB_RID: Final = 1
 
 _FENCED: Final = True
+_FENCING: Final[dict[bool, audit.Action]] = {True: "device_revoked", False: "device_readmitted"}
 
 _SQL: Final = statements.of("devices")
 
@@ -68,7 +70,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     lag: int
 
 
-async def create_tenant(database: Database, name: str) -> Tenant:
+async def create_tenant(database: Database, name: str, *, by: Actor = audit.OPERATOR) -> Tenant:
     """Make a tenant with its number line and the replicas of hub and office."""
     async with database.transaction() as connection:
         tenant_id: int = await connection.fetchval(_SQL["create_tenant"], name)
@@ -78,6 +80,7 @@ async def create_tenant(database: Database, name: str) -> Tenant:
         await _insert(connection, tenant_id, HUB_RID, hub)
         office = Source(kind=OFFICE, authority=OFFICE, handle=OFFICE, person="", label="the office")
         await _find_or_make(connection, tenant_id, office)
+        await _note(connection, tenant_id, by, "tenant_created", f"tenant:{tenant_id}")
     return Tenant(tenant_id, name)
 
 
@@ -88,14 +91,21 @@ async def replica(database: Database, tenant_id: int, source: Source) -> int:
 
 
 async def create_code(
-    database: Database, tenant_id: int, person: str, *, reusable: bool = False, lifetime_seconds: float | None = None
+    database: Database,
+    tenant_id: int,
+    person: str,
+    *,
+    reusable: bool = False,
+    lifetime_seconds: float | None = None,
+    by: Actor = audit.OPERATOR,
 ) -> str:
     """Return a new enrolment code for a device of this person."""
     code = tokens.mint_code(tenant_id)
     async with database.transaction(tenant_id) as connection:
-        await connection.execute(
-            _SQL["create_code"], tenant_id, tokens.digest(code), person, reusable, lifetime_seconds
-        )
+        place = (tokens.digest(code), person, reusable, lifetime_seconds)
+        if await connection.fetchval(_SQL["create_code"], tenant_id, *place) is None:
+            raise NoSuchPerson(f"tenant {tenant_id} has no person {person}")
+        await _note(connection, tenant_id, by, "code_created", f"person:{person}")
     return code
 
 
@@ -113,6 +123,7 @@ async def enrol(database: Database, code: str, *, name: str, platform: str | Non
         source = Source(kind="device", authority="device", handle="", person=row["person"], label=name)
         replica_id = await _insert(connection, tenant_id, rid, source, platform)
         assert replica_id is not None, "an installation has no handle that could be taken"
+        await _note(connection, tenant_id, audit.person(row["person"]), "device_enrolled", f"device:{replica_id}")
         return Enrolled(
             tenant_id=tenant_id,
             rid=rid,
@@ -124,15 +135,20 @@ async def enrol(database: Database, code: str, *, name: str, platform: str | Non
         )
 
 
-async def refresh(database: Database, secret: str) -> tuple[Principal, str] | None:
+async def refresh(database: Database, secret: str, *, rescue: bool = False) -> tuple[Principal, str] | None:
     """Return a new access token for the device that shows its refresh token; None if it is not good.
+
+    A fenced device gets one for the `rescue` of its work alone.
 
     The refresh token stays the same: an answer that was lost must not lock a device out.
     """
     principal = await people.find_token(database, secret, "refresh")
-    if principal is None or principal.rid is None or principal.fenced:
+    if principal is None or principal.rid is None or (principal.fenced and not rescue):
         return None
-    return principal, await people.create_token(database, principal.tenant_id, access(principal.person, principal.rid))
+    async with database.transaction(principal.tenant_id) as connection:
+        return principal, await people.token_for(
+            connection, principal.tenant_id, access(principal.person, principal.rid)
+        )
 
 
 def access(person: str, rid: int) -> Grant:
@@ -156,18 +172,25 @@ async def persons_of(database: Database, tenant_id: int, rid: int) -> frozenset[
         return frozenset(row["person"] for row in await connection.fetch(_SQL["persons_of"], tenant_id, rid))
 
 
-async def fence(database: Database, tenant_id: int, rid: int, *, fenced: bool = True) -> bool:
+async def fence(
+    database: Database, tenant_id: int, rid: int, *, fenced: bool = True, by: Actor = audit.OPERATOR
+) -> bool:
     """Shut a replica out, or let it in again; False if there is none of this number."""
     async with database.transaction(tenant_id) as connection:
-        return await connection.fetchval(_SQL["fence"], tenant_id, rid, fenced) is not None
+        replica: str | None = await connection.fetchval(_SQL["fence"], tenant_id, rid, fenced)
+        if replica is not None:
+            await _note(connection, tenant_id, by, _FENCING[fenced], f"device:{replica}")
+    return replica is not None
 
 
-async def revoke(database: Database, tenant_id: int, rid: int) -> bool:
+async def revoke(database: Database, tenant_id: int, rid: int, *, by: Actor = audit.OPERATOR) -> bool:
     """Shut a replica out for good: it is fenced and its tokens are void."""
     async with database.transaction(tenant_id) as connection:
-        known = await connection.fetchval(_SQL["fence"], tenant_id, rid, _FENCED)
+        replica: str | None = await connection.fetchval(_SQL["fence"], tenant_id, rid, _FENCED)
         await connection.execute(_SQL["revoke_tokens"], tenant_id, rid)
-    return known is not None
+        if replica is not None:
+            await _note(connection, tenant_id, by, "device_revoked", f"device:{replica}")
+    return replica is not None
 
 
 async def listed(database: Database, tenant_id: int) -> list[Device]:
@@ -199,3 +222,7 @@ async def _insert(
     place = (source.kind, source.authority, source.handle or None, source.person, source.label, platform)
     made: str | None = await connection.fetchval(_SQL["create_replica"], tenant_id, rid, *place)
     return made
+
+
+async def _note(connection: Connection, tenant_id: int, by: Actor, action: audit.Action, what: str) -> None:
+    await audit.record(connection, Entry(tenant_id=tenant_id, by=by, action=action, object=what))

@@ -5,7 +5,10 @@ StoreError
 ├── MigrationChanged   a migration that was applied reads differently now
 ├── MigrationUnknown   the database was migrated by a newer release
 ├── EnrolmentRefused   an enrolment code that is unknown, used up or too old
-└── NoSuchPerson       a token or code for somebody the tenant does not know
+├── NoSuchPerson       a token or code for somebody the tenant does not know
+├── NoSuchToken        the tenant has no such token that still opens something
+├── AmbiguousToken     several tokens begin with what was given of the id
+└── NoSuchTenant       there is no tenant of this number
 """
 
 from __future__ import annotations
@@ -47,3 +50,21 @@ class NoSuchPerson(StoreError):
     """The tenant has no person of this id."""
 
     code = "no_such_person"
+
+
+class NoSuchToken(StoreError):
+    """The tenant has no such token, or it has ended."""
+
+    code = "no_such_token"
+
+
+class AmbiguousToken(StoreError):
+    """What was given of a token's id fits several."""
+
+    code = "ambiguous_token"
+
+
+class NoSuchTenant(StoreError):
+    """There is no tenant of this number."""
+
+    code = "no_such_tenant"

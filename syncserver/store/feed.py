@@ -129,9 +129,14 @@ async def cells(connection: Connection, tenant_id: int, keys: Iterable[Key]) -> 
     return {(row["collection"], row["record_id"]): records.decode_cells(row["cells"]) for row in found}
 
 
-async def note_positions(connection: Connection, rows: Iterable[tuple[int, int, int, int]]) -> None:
-    """Store how far replicas have pulled: tenant, rid, seq, milliseconds since 1970."""
-    await connection.execute(_SQL["positions"], *columns(rows, 4))
+async def note_positions(
+    connection: Connection, rows: Iterable[tuple[int, int, int, int]], *, sealed_by: str | None = None
+) -> None:
+    """Store how far replicas have pulled: tenant, rid, seq, milliseconds since 1970.
+
+    `sealed_by` is the id of the secret key that sealed the cursors which they were given.
+    """
+    await connection.execute(_SQL["positions"], *columns(rows, 4), sealed_by)
 
 
 def _following(record_id: str) -> str:

@@ -17,15 +17,18 @@ from replication.memberships import Memberships
 from replication.rows import Remembered
 from replication.state import Replica, Settled, State, Submission
 from replication.versions import Dot
-from syncserver.store import changes, conflicts, memberships, records, statements
+from syncserver.store import changes, conflicts, held, memberships, proofs, records, statements
 from syncserver.store.catalogs import NO_VERSION, Catalogs
 from syncserver.store.columns import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from asyncpg import Record
+
     from replication.catalog import Catalog
     from replication.hub import Needs
+    from replication.versions import Vector
     from syncserver.store.db import Connection
 
 _SQL: Final = statements.of("group")
@@ -46,7 +49,7 @@ class Read(msgspec.Struct):
 
     states: dict[int, State] = {}
     seqs: dict[int, int] = {}
-    counters: dict[tuple[int, int], tuple[int, int]] = {}
+    counters: dict[tuple[int, int], tuple[int, int, int]] = {}
     marks: set[str] = set()
 
 
@@ -73,7 +76,7 @@ async def write(
     row = await connection.fetchrow(
         _SQL["write"],
         *columns(((tenant, found.seqs[tenant], state.seq) for tenant, state in states.items()), 3),
-        *columns(_heard(found), 4),
+        *columns(_heard(found), 5),
         *records.columns_of(states),
         *changes.columns_of(states),
         *changes.feed_columns_of(states),
@@ -84,6 +87,8 @@ async def write(
         *columns(marks, 2),
         prune,
         hint,
+        *held.columns_of(states),
+        *held.released_columns_of(states),
     )
     assert row is not None, "an aggregate without groups gives one row"
     assert row["counted"] == len(states), "a number line moved without its lock"
@@ -93,6 +98,7 @@ async def _read_heads(connection: Connection, asked: Sequence[Asked], catalogs: 
     """Load counters, catalogues and replicas, and what was settled before under the same names."""
     tenants = sorted({each.tenant_id for each in asked})
     numbered = [each for each in asked if each.submission.numbered]
+    older = {(each.tenant_id, each.submission.schema) for each in asked if each.submission.schema}
     row = await connection.fetchrow(
         _SQL["read_heads"],
         tenants,
@@ -101,20 +107,42 @@ async def _read_heads(connection: Connection, asked: Sequence[Asked], catalogs: 
         *columns({dot for each in numbered for dot in _dots(each)}, 3),
         *columns({(each.tenant_id, key) for each in asked if (key := each.submission.idempotency)}, 2),
         *columns(((each.tenant_id, each.mark) for each in asked if each.mark), 2),
+        *columns((each for each in older if each[1] not in catalogs.held(each[0])), 2),
+        *columns({(each.tenant_id, *dot) for each in asked if (dot := each.submission.released)}, 3),
     )
     assert row is not None, "a SELECT without FROM gives one row"
-    for tenant, seq, hub_rid, version, content in row["counters"]:
+    for tenant, seq, hub_rid, version, content, proof in row["counters"]:
         if version != NO_VERSION:
-            found.states[tenant] = _state(seq, hub_rid, catalogs.take(tenant, version, content))
+            found.states[tenant] = _state(seq, hub_rid, catalogs.take(tenant, version, content), proofs.decode(proof))
             found.seqs[tenant] = seq
-    for tenant, rid, kind, applied, served, fenced in row["replicas"]:
+    _take_older(found, older, row["older"], catalogs)
+    for tenant, rid, kind, applied, served, fenced, contact in row["replicas"]:
         if tenant in found.states:
-            found.states[tenant].replicas[rid] = Replica(rid, kind, applied, served, fenced)
-            found.counters[tenant, rid] = applied, served
+            found.states[tenant].replicas[rid] = Replica(rid, kind, applied, served, fenced, contact)
+            found.counters[tenant, rid] = applied, served, contact
+    _read_settled(row, found)
+
+
+def _take_older(
+    found: Read, wanted: Iterable[tuple[int, int]], rows: Iterable[tuple[int, int, str]], catalogs: Catalogs
+) -> None:
+    """Give each state the former catalogues by which some of its writers went."""
+    for tenant, version, content in rows:
+        catalogs.take(tenant, version, content)
+    for tenant, version in wanted:
+        state = found.states.get(tenant)
+        if state is not None and version < state.catalog.version and version in catalogs.held(tenant):
+            state.older[version] = catalogs.take(tenant, version, None)
+
+
+def _read_settled(row: Record, found: Read) -> None:
+    """Take what was settled before under the same names, and what of the held still waits."""
     for tenant, rid, n, digest, verdict in row["ledger"]:
         found.states[tenant].ledger[Dot(rid, n)] = Settled(digest, msgspec.Raw(verdict))
     for tenant, key, request_hash, verdict in row["remembered"]:
         found.states[tenant].remembered[key] = Remembered(key, request_hash, msgspec.Raw(verdict))
+    for tenant, rid, n in row["waiting"]:
+        found.states[tenant].waiting.add(Dot(rid, n))
     found.marks = set(row["marks"])
 
 
@@ -131,10 +159,14 @@ async def _read_records(connection: Connection, asked: Sequence[Asked], found: R
     assert row is not None, "a SELECT without FROM gives one row"
     records.load(found.states, row["records"])
     memberships.load(found.states, row["memberships"], row["edges"])
+    for tenant, collection, record_id in row["held"]:
+        found.states[tenant].held.add((collection, record_id))
 
 
-def _state(seq: int, hub_rid: int, catalog: Catalog) -> State:
-    return State(seq=seq, hub_rid=hub_rid, catalog=catalog, replicas={}, records={}, memberships=Memberships())
+def _state(seq: int, hub_rid: int, catalog: Catalog, proof: Vector) -> State:
+    return State(
+        seq=seq, hub_rid=hub_rid, catalog=catalog, replicas={}, records={}, memberships=Memberships(), proof=proof
+    )
 
 
 def _dots(asked: Asked) -> Iterator[tuple[int, int, int]]:
@@ -150,9 +182,10 @@ def _name(named: dict[tuple[int, str, str], bool], tenant_id: int, needs: Needs)
             named[place] = named.get(place, False) or key in needs.walk
 
 
-def _heard(found: Read) -> Iterator[tuple[int, int, int, int]]:
+def _heard(found: Read) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield the replicas whose counters moved."""
     for tenant, state in found.states.items():
         for rid, replica in state.replicas.items():
-            if found.counters[tenant, rid] != (replica.applied, replica.served):
-                yield tenant, rid, replica.applied, replica.served
+            stands = (replica.applied, replica.served, replica.contact)
+            if found.counters[tenant, rid] != stands:
+                yield tenant, rid, *stands

@@ -106,6 +106,7 @@ persons: Final = Table(
     Column("name", Text, nullable=False),
     Column("role", Text, nullable=False),
     _now("created_at"),
+    Column("removed_at", INSTANT),
     PrimaryKeyConstraint("tenant_id", "person"),
     _of_tenant(),
 )
@@ -127,6 +128,7 @@ replicas: Final = Table(
     Column("fenced", Boolean, nullable=False, server_default="false"),
     Column("pushed_at", INSTANT),
     _now("created_at"),
+    Column("contact", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("tenant_id", "rid"),
     UniqueConstraint("tenant_id", "replica"),
     UniqueConstraint("tenant_id", "handle"),
@@ -140,6 +142,7 @@ positions: Final = Table(
     Column("rid", Integer, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("pulled_at", INSTANT, nullable=False),
+    Column("sealed_by", KEY),
     PrimaryKeyConstraint("tenant_id", "rid"),
     ForeignKeyConstraint(["tenant_id", "rid"], ["replicas.tenant_id", "replicas.rid"]),
 )
@@ -160,7 +163,7 @@ tokens: Final = Table(
     METADATA,
     _tenant(),
     Column("digest", BYTEA, nullable=False),
-    Column("kind", Text, CheckConstraint("kind IN ('access', 'refresh')"), nullable=False),
+    Column("kind", Text, CheckConstraint("kind IN ('access', 'refresh', 'session')"), nullable=False),
     Column("person", KEY, nullable=False),
     Column("role", Text, nullable=False),
     Column("rid", Integer),
@@ -312,6 +315,7 @@ remembered: Final = Table(
     Column("verdict", BYTEA, nullable=False),
     _now("made_at"),
     PrimaryKeyConstraint("tenant_id", "key"),
+    Index("remembered_by_age", "tenant_id", "made_at"),
 )
 
 marks: Final = Table(
@@ -320,4 +324,103 @@ marks: Final = Table(
     _tenant(),
     Column("mark", ID, nullable=False),
     PrimaryKeyConstraint("tenant_id", "mark"),
+)
+
+held: Final = Table(
+    "held",
+    METADATA,
+    _tenant(),
+    Column("rid", Integer, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("person", KEY, nullable=False),
+    Column("collection", KEY, nullable=False),
+    Column("record_id", KEY, nullable=False),
+    Column("op", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("schema", Integer, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state IN ('waiting', 'released', 'discarded')"),
+        nullable=False,
+        server_default="waiting",
+    ),
+    _now("made_at"),
+    Column("ended_at", INSTANT),
+    Column("ended_by", KEY),
+    Column("ended_rid", Integer),
+    Column("ended_n", BigInteger),
+    Column("reason", Text),
+    PrimaryKeyConstraint("tenant_id", "rid", "n"),
+    Index("held_in_order", "tenant_id", "seq"),
+    Index(
+        "held_creates",
+        "tenant_id",
+        "collection",
+        "record_id",
+        postgresql_where=text("state = 'waiting' AND op = 'create'"),
+    ),
+)
+
+proofs: Final = Table(
+    "proofs",
+    METADATA,
+    _tenant(),
+    Column("vector", BYTEA, nullable=False),
+    _now("made_at"),
+    PrimaryKeyConstraint("tenant_id"),
+    _of_tenant(),
+)
+
+seen_verdicts: Final = Table(
+    "seen_verdicts",
+    METADATA,
+    _tenant(),
+    Column("rid", Integer, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("durable", BigInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("tenant_id", "rid"),
+    ForeignKeyConstraint(["tenant_id", "rid"], ["replicas.tenant_id", "replicas.rid"]),
+)
+
+upkeep: Final = Table(
+    "upkeep",
+    METADATA,
+    _tenant(),
+    Column("task", KEY, nullable=False),
+    Column("done_at", INSTANT, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "task"),
+    _of_tenant(),
+)
+
+signins: Final = Table(
+    "signins",
+    METADATA,
+    _tenant(),
+    Column("issuer", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("secret", BYTEA, nullable=False),
+    Column("config", Text, nullable=False),
+    _now("changed_at"),
+    PrimaryKeyConstraint("tenant_id"),
+    _of_tenant(),
+)
+
+audit: Final = Table(
+    "audit",
+    METADATA,
+    _tenant(),
+    Column("entry_id", ID, nullable=False),
+    _now("at"),
+    Column("person", KEY),
+    Column("system", KEY),
+    Column("action", KEY, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("outcome", KEY, nullable=False),
+    Column("request", KEY),
+    PrimaryKeyConstraint("tenant_id", "entry_id"),
+    CheckConstraint("(person IS NULL) <> (system IS NULL)"),
+    _of_tenant(),
 )

@@ -15,6 +15,7 @@ SECRET_BYTES: Final = 24
 CODE_BYTES: Final = 10
 CODE_PART: Final = 4
 TENANT_DIGITS_MAX: Final = 9
+SHOWN_CHARACTERS: Final = 12
 
 
 def mint(tenant_id: int) -> str:
@@ -38,6 +39,11 @@ def tenant_of(secret: str) -> int | None:
 def digest(secret: str) -> bytes:
     """Return what is kept of a token or code."""
     return hashlib.sha256(secret.encode(errors="replace")).digest()
+
+
+def shown(digest: bytes) -> str:
+    """Return how a token is named to people: the beginning of its digest, which opens nothing."""
+    return digest.hex()[:SHOWN_CHARACTERS]
 
 
 def same_code(code: str) -> str:

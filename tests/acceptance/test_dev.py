@@ -51,8 +51,8 @@ def test_the_ready_file_says_all_that_a_client_needs(served: Served) -> None:
     facts = served.facts
 
     assert set(facts) == {"url", "version", "server_pid", "worker_pid", "database_url", "redis_url", "tenants"}
-    assert facts["worker_pid"] is None
-    os.kill(facts["server_pid"], 0)
+    for process in ("server_pid", "worker_pid"):
+        os.kill(facts[process], 0)
     assert len({tenant["id"] for tenant in facts["tenants"]}) == 2
     for tenant in facts["tenants"]:
         assert {"id", "office_token", "admin_token", "technicians"} <= set(tenant)
@@ -104,7 +104,7 @@ async def test_tenants_see_nothing_of_each_other(served: Served, office: Office)
 
 
 async def test_what_was_done_outlives_a_kill_of_everything() -> None:
-    """Killed with -9, `dev` takes databases and server with it; started again, all data and tokens are there."""
+    """Killed with -9, `dev` takes all its processes with it; started again, all data and tokens are there."""
     with Served("--no-seed") as server:
         tokens = server.facts["tenants"]
         async with Office.open(server.ready.url, server.tenant.office_token) as office:
@@ -114,7 +114,7 @@ async def test_what_was_done_outlives_a_kill_of_everything() -> None:
         server.kill()
 
         left = await asyncio.to_thread(left_of, family)
-        assert len(family) >= 6, "a guard and a program each for PostgreSQL, Valkey and the server"
+        assert len(family) >= 8, "a guard and a program each for PostgreSQL, Valkey, server and worker"
         assert not left
 
         server.start()
@@ -155,6 +155,20 @@ async def test_it_goes_on_after_a_kill_of_its_database() -> None:
         async with Office.open(server.ready.url, server.tenant.office_token) as office:
             assert (await office.get(WORK_ORDERS, made.id)).fields["title"] == "Outlives its database"
         assert "PostgreSQL ended" in server.log.read_text()
+
+
+async def test_a_worker_that_is_killed_is_begun_again() -> None:
+    """Another worker takes its place, the ready file says which, and the server beside it goes on."""
+    with Served("--no-seed") as server:
+        before = server.facts
+        os.kill(before["worker_pid"], signal.SIGKILL)
+
+        await asyncio.to_thread(server.wait, lambda: server.facts["worker_pid"] != before["worker_pid"])
+
+        after = server.facts
+        os.kill(after["worker_pid"], 0)
+        assert after == before | {"worker_pid": after["worker_pid"]}
+        assert "the worker ended; starting it again" in server.log.read_text()
 
 
 def dev(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

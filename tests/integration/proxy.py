@@ -30,9 +30,9 @@ class Proxy:
         self.moment: Moment = "before"
         self.cuts = 0
 
-    async def start(self) -> str:
-        """Begin to forward, and return the address to use instead."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def start(self, port: int = 0) -> str:
+        """Begin to forward, at a free port or at a given one, and return the address to use instead."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
         port = self._server.sockets[0].getsockname()[1]
         user = self._there.netloc.rpartition("@")[0]
         return urlunsplit(self._there._replace(netloc=f"{user}@127.0.0.1:{port}", query="sslmode=disable"))

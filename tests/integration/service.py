@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import uvicorn
 
+from replication.packing import Compression
 from replication.wire import Limits
 from syncserver import app
 from syncserver.catalogs import source
@@ -34,6 +35,7 @@ DORA = str(UUID(int=0xD00))
 TECHNICIANS = {ANA: "Ana", BEN: "Ben"}
 ROLES = ("technician", "dispatcher", "integrator", "admin", "readonly", "worker")
 LIMITS = Limits(tx=50)
+USUAL = Compression()
 KEYS = (b"k" * 32,)
 
 
@@ -43,9 +45,13 @@ def uid(number: int) -> str:
 
 
 @asynccontextmanager
-async def serving(database_url: str, limits: Limits = LIMITS) -> AsyncIterator[str]:
+async def serving(
+    database_url: str, limits: Limits = LIMITS, compression: Compression = USUAL, *, keys: tuple[bytes, ...] = KEYS
+) -> AsyncIterator[str]:
     """Serve on a free port until the block ends."""
-    settings = Settings(database_url=database_url, secret_keys=KEYS, limits=limits)
+    settings = Settings(
+        database_url=database_url, secret_keys=keys, limits=limits, compression=compression, allow_loopback_vendors=True
+    )
     config = uvicorn.Config(app.create(settings), lifespan="on", log_config=None, timeout_graceful_shutdown=1)
     server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
     running = asyncio.create_task(server.serve(sockets=[listener]))
@@ -75,6 +81,14 @@ class Service:
             await people.put_person(self.database, self.tenant, Person(person, called, "technician"))
         await people.put_person(self.database, self.tenant, Person(DORA, "Dora", "dispatcher"))
         return self.tenant
+
+    async def publish(self, *changes: tuple[str, str]) -> int:
+        """Put the shipped catalogue in force with some of its words changed, and return its version."""
+        text = source.text(None)
+        for find, put in changes:
+            assert text.count(find) >= 1, find
+            text = text.replace(find, put, 1)
+        return (await catalog.publish(self.database, Catalogs(), self.tenant, text)).version
 
     def client(self, token: str | None = None, **headers: str) -> httpx.AsyncClient:
         """Return a client that shows a token."""

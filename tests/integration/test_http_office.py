@@ -28,6 +28,8 @@ async def test_what_is_written_is_read_back(service: Service) -> None:
         "priority": None,
         "status": "open",
         "window_start": "2026-03-01T07:00:00.000Z",
+        "window_end": None,
+        "time_zone": None,
     }
 
 

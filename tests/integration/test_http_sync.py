@@ -7,14 +7,18 @@ import gzip
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import msgspec
 import pytest
 
-from replication import wire
-from syncserver.store import devices
+from replication import cursor, wire
+from syncserver.store import devices, people
+from syncserver.store.people import Grant
 from tests.integration.service import (
     ANA,
     BEN,
+    KEYS,
     LIMITS,
+    Phone,
     Service,
     codes,
     problem,
@@ -216,6 +220,50 @@ async def test_a_cursor_is_good_for_its_own_replica_alone(service: Service) -> N
     for bad in (ben.cursor, ana.cursor[:-2] + "AA", "AAAA", "é"):
         assert problem(await ana.push(cursor=bad)) == (400, "bad_cursor")
         assert problem(await ana.client.post("/v1/sync/pull", json={"cursor": bad})) == (400, "bad_cursor")
+
+
+async def test_a_cursor_of_another_epoch_says_where_things_stand(service: Service) -> None:
+    """In a push and in both ways to pull: the new epoch, what was settled of the device, and the position."""
+    ana = await service.device()
+    await ana.settled(ana.edit(1, op="create"))
+    await ana.pull()
+    old = cursor.seal(msgspec.structs.replace(cursor.unseal(ana.cursor or "", KEYS), epoch="0"), KEYS)
+
+    answers = [
+        await ana.push(cursor=old),
+        await ana.client.post("/v1/sync/pull", json={"cursor": old}),
+        await ana.client.get("/v1/sync/pull", params={"cursor": old}),
+        await ana.push(epoch="0"),
+    ]
+
+    assert {problem(answer) for answer in answers} == {(409, "epoch_changed")}
+    told = [{name: answer.json()[name] for name in ("epoch", "applied", "position")} for answer in answers]
+    assert told == [{"epoch": ana.enrolled["epoch"], "applied": 1, "position": told[0]["position"]}] * 4
+    assert told[0]["position"] > 0
+
+
+async def test_on_a_shared_tablet_each_person_reads_at_their_own_place(service: Service) -> None:
+    """The place of one says nothing of what the other was shown: it is refused, and a new beginning gives all."""
+    desk, ana = await service.office(), await service.device(ANA)
+    rid = ana.enrolled["rid"]
+    await devices.share(service.database, service.tenant, rid, BEN)
+    token = await people.create_token(service.database, service.tenant, Grant(person=BEN, rid=rid))
+    ben = Phone(service.client(token), ana.enrolled)
+    await desk.create(1, title="Ana's", assignee_id=ANA)
+    await desk.create(2, title="Ben's", assignee_id=BEN)
+    await ana.pull()
+
+    refused = await ben.client.post("/v1/sync/pull", json={"cursor": ana.cursor})
+    await ben.pull()
+    back = await ana.client.post("/v1/sync/pull", json={"cursor": ben.cursor})
+    mine = await ana.pull()
+
+    assert problem(refused) == problem(back) == (400, "bad_cursor")
+    assert "another person" in refused.json()["detail"]
+    assert (set(ana.held), set(ben.held)) == ({uid(1)}, {uid(2)})
+    assert mine["commits"] == []
+    # What the tablet was shown, it was shown: a push may name either place.
+    assert verdicts(await ana.settled(ana.edit(1, set={"status": "on_site"}), cursor=ben.cursor)) == ["applied"]
 
 
 async def test_a_base_above_what_was_served_is_none(service: Service) -> None:

@@ -9,7 +9,8 @@ import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from replication import kinds, merge, policy
+from replication import kinds, merge, policy, text3
+from replication.catalog import MERGES_BY_OP, MERGES_BY_VALUE
 from replication.merge import Write
 from replication.record import Cell
 from replication.versions import covers
@@ -18,10 +19,14 @@ from tests.strategies import BASE_MAX, CELLS, JOBS, Step, cell_histories, place,
 
 replace = msgspec.structs.replace
 
-MERGING = tuple(name for name in CELLS if JOBS.cells[name].merge)
+MERGING = tuple(name for name in CELLS if JOBS.cells[name].merge in MERGES_BY_OP)
+JOINING = tuple(name for name in CELLS if JOBS.cells[name].merge in MERGES_BY_VALUE)
 PLAIN = tuple(name for name in CELLS if not JOBS.cells[name].merge)
 RANKED = ("status", "finding", "title", "window")
 SEEN_ALL = 10 * BASE_MAX
+
+_WORD = st.sampled_from(["pump", "valve", "leaks", "dry", "hot"])
+_TEXT = st.text("ab \n|", max_size=12)
 
 
 def last(history: tuple[str, list[Write]]) -> Step:
@@ -54,10 +59,11 @@ def test_a_conflict_if_and_only_if_neither_had_seen_the_other(history) -> None:
 
 @given(cell_histories())
 def test_a_write_that_lost_leaves_the_cell_as_it_was(history) -> None:
-    """A superseded write moves no value, no seq and no vector, so nobody after it is accused of anything."""
+    """A superseded write moves no value, no seq, no twin and no vector, so nobody after it is accused of anything."""
     for before, _, outcome in played(*history):
         if outcome.verdict.verdict == "superseded":
-            assert outcome.cell == before
+            assert outcome.cell is not None
+            assert replace(outcome.cell, siblings=()) == replace(before, siblings=())
 
 
 @given(cell_histories(RANKED), st.data())
@@ -131,7 +137,7 @@ def test_what_waits_goes_only_by_name_or_by_its_own_writer(history) -> None:
         assert outcome.cell is not None
         gone = [each for each in waiting if each not in outcome.cell.siblings]
 
-        assert all(write.sequential and each.stamp.dot.rid == write.stamp.dot.rid for each in gone)
+        assert all(write.is_own(each.stamp.dot) for each in gone)
         assert list(outcome.closed) == gone
 
 
@@ -199,7 +205,7 @@ def test_the_writer_is_told_what_stands_there(history) -> None:
 def test_of_two_that_had_not_seen_each_other_the_higher_stays(name, data) -> None:
     """Between two ranks the order of arrival does not matter; between equals the tie rule does."""
     first, second = (replace(data.draw(strategies.writes(name, n, whole=True)), base=0) for n in (1, 2))
-    assume(first.stamp.dot.rid != second.stamp.dot.rid or not first.sequential)
+    assume(not second.is_own(first.stamp.dot) and not first.is_own(second.stamp.dot))
     assume(not kinds.same(first.value, second.value))
     rule = JOBS.cells[name]
     one, other = (rule.rank_of(each.stamp.authority, each.stamp.relation) for each in (first, second))
@@ -223,7 +229,7 @@ def test_merged_operations_come_to_the_same_in_any_order(name, data) -> None:
     rids = (21, 22, 23)
     asked = [data.draw(strategies.operations(name).filter(lambda op: "remove" not in op)) for _ in rids]
     concurrent = [
-        replace(start, stamp=replace(start.stamp, dot=strategies.Dot(rid, 1)), base=0, op=op, sequential=True)
+        replace(start, stamp=replace(start.stamp, dot=strategies.Dot(rid, 1)), base=0, op=op, chain=None)
         for rid, op in zip(rids, asked, strict=True)
     ]
 
@@ -235,6 +241,43 @@ def test_merged_operations_come_to_the_same_in_any_order(name, data) -> None:
         assert len({"".join(sorted(value or "")).replace(" ", "") for value in shown}) == 1
     else:
         assert all(value == shown[0] for value in shown)
+
+
+@given(st.sampled_from(JOINING), st.data())
+def test_joined_values_come_to_the_same_in_any_order(name, data) -> None:
+    """The greatest, the least, the least above all: who arrives first makes no difference, nor who comes twice."""
+    first = replace(data.draw(strategies.writes(name, 1)), chain=None)
+    asked = [data.draw(strategies.values(name)) for _ in range(3)]
+    concurrent = [
+        replace(first, stamp=replace(first.stamp, dot=strategies.Dot(21 + i, 1)), base=0, value=value)
+        for i, value in enumerate([*asked, asked[0]])
+    ]
+
+    ends = [played(name, [first, *order])[-1].outcome.cell for order in permutations(concurrent)]
+
+    assert len({str(end.value) for end in ends if end is not None}) == 1
+
+
+@given(st.lists(_WORD, max_size=8), st.data())
+def test_edits_of_different_words_are_both_kept(words, data) -> None:
+    """Where two edits leave a word between them untouched, the text has both, whoever comes first."""
+    cut = data.draw(st.integers(0, len(words)))
+    before, after = words[:cut], words[cut:]
+    was = " ".join([*before, "|", *after])
+    one = " ".join([*data.draw(st.lists(_WORD, max_size=8)), "|", *after])
+    other = " ".join([*before, "|", *data.draw(st.lists(_WORD, max_size=8))])
+
+    expected = one.partition("|")[0] + "|" + other.partition("|")[2]
+
+    assert text3.merge(was, one, other) == text3.merge(was, other, one) == expected
+
+
+@given(_TEXT, _TEXT, _TEXT)
+def test_a_three_way_merge_is_fair(was, one, other) -> None:
+    """Nobody's edit is preferred, an edit against none is taken whole, and equal edits are made once."""
+    assert text3.merge(was, one, other) == text3.merge(was, other, one)
+    assert text3.merge(was, one, was) == one
+    assert text3.merge(was, one, one) == one
 
 
 @given(cell_histories(MERGING))

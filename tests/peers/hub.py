@@ -19,7 +19,7 @@ import httpx
 import msgspec
 
 from clients.machine import Machine
-from replication import catalog_file, hub, memberships, wire
+from replication import catalog_file, hub, memberships, packing, wire
 from replication.mutation import Mutation
 from replication.state import Replica, State, Submission
 
@@ -125,6 +125,8 @@ class Hub:
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         """Answer one request."""
+        if headers.get("content-encoding") == "gzip":
+            body = packing.expand(body, "gzip", self.limits.bytes)
         with self._lock:
             self.requests.append((method, path, json.loads(body) if body else None))
             if path == wire.PATH_ENROL:

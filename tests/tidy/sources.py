@@ -11,6 +11,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = ("replication", "syncserver", "upstream", "clients")
+NOT_OURS = "node_modules"
 FOLDERS = (*PACKAGES, "tests", "benchmarks", "docs", "requirements", ".ci")
 
 
@@ -31,7 +32,8 @@ def python_files(*folders: str) -> list[Path]:
 
 def pages() -> list[Path]:
     """Give every page that a person reads."""
-    return sorted([*CHECKOUT.glob("*.md"), *(page for folder in FOLDERS for page in (CHECKOUT / folder).rglob("*.md"))])
+    found = [page for folder in FOLDERS for page in (CHECKOUT / folder).rglob("*.md") if NOT_OURS not in page.parts]
+    return sorted([*CHECKOUT.glob("*.md"), *found])
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 
@@ -55,3 +56,15 @@ def test_tests_run_on_the_versions_that_users_run() -> None:
     runtime, dev = locked("runtime.txt"), locked("dev.txt")
 
     assert runtime.items() <= dev.items()
+
+
+def test_the_typescript_device_is_locked_and_names_no_host() -> None:
+    """Its compiler is pinned with a hash, like all that it needs, and the lock does not say where it came from."""
+    folder = sources.CHECKOUT / "clients" / "typescript"
+    text = (folder / "package-lock.json").read_text(encoding="utf-8")
+    asked = json.loads((folder / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    lock = {name: package for name, package in json.loads(text)["packages"].items() if name}
+
+    assert "://" not in text
+    assert all(package["integrity"].startswith("sha512-") for package in lock.values())
+    assert {name: lock[f"node_modules/{name}"]["version"] for name in asked} == asked

@@ -45,7 +45,7 @@ def test_check_names_each_mistake(wrong: Path, capsys: pytest.CaptureFixture[str
     assert told[0].endswith("2 problems")
     assert told[1] == (
         f"line {line}: collections.work_orders.fields.summary.tie: "
-        '"person" is not allowed here (allowed: first, last, manual)'
+        '"person" is not allowed here (allowed: first, last, clock, manual)'
     )
 
 

@@ -58,6 +58,7 @@ async def test_edits_are_shown_at_once_and_settled_later(field: Field) -> None:
         "meter": 8,
         "assignee_id": ANA,
         "starts_at": "2026-03-01T08:00:00.000Z",
+        "ends_at": None,
     }
 
 

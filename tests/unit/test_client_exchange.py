@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from clients import errors
@@ -247,6 +248,21 @@ async def test_new_catalogue_is_fetched(field: Field) -> None:
     await field.device.sync()
     field.device.edit("jobs", JOB, title="b")
 
+    await field.device.sync()
+
+    assert [push["schema"] for push in field.pushes()] == [1, 2]
+
+
+async def test_what_a_cut_off_push_left_goes_out_under_its_own_catalogue(field: Field) -> None:
+    """Work that was made under an old catalogue says so, also if a verdict has told of a new one meanwhile."""
+    state = field.hub.state
+    state.catalog = type(state.catalog)(collections=state.catalog.collections, version=2)
+    store = field.device._store
+    store.enrol(msgspec.structs.replace(store.enrolment(), schema=2))
+    field.device.edit("jobs", JOB, title="a")
+
+    await field.device.sync()
+    field.device.edit("jobs", JOB, title="b")
     await field.device.sync()
 
     assert [push["schema"] for push in field.pushes()] == [1, 2]

@@ -6,10 +6,13 @@ from email.utils import formatdate
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from clients import errors, transport
-from clients.transport import Call, Transport, Waiting
+from clients.transport import USUAL, Call, Speech, Transport, Waiting
+from replication import packing, wire
+from replication.versions import Dot
 
 NOW_MS = 1_700_000_000_000
 
@@ -17,14 +20,14 @@ NOW_MS = 1_700_000_000_000
 class Line:
     """A server that answers from a list, and a transport that reaches it."""
 
-    def __init__(self, *answers: httpx.Response | Exception, jitter: float = 0.5) -> None:
+    def __init__(self, *answers: httpx.Response | Exception, jitter: float = 0.5, speech: Speech = USUAL) -> None:
         """Give these answers, one by one."""
         self.answers = list(answers)
         self.requests: list[httpx.Request] = []
         self.slept: list[float] = []
         client = httpx.AsyncClient(transport=httpx.MockTransport(self.handle))
         waiting = Waiting(now_ms=lambda: NOW_MS, sleep=self.sleep, jitter=lambda: jitter)
-        self.transport = Transport("http://hub/", waiting, client)
+        self.transport = Transport("http://hub/", waiting, client, speech)
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         """Give the next answer."""
@@ -240,3 +243,47 @@ async def test_own_client_is_closed_and_a_given_one_is_not() -> None:
     assert own._client.is_closed
     assert not given.is_closed
     await given.aclose()
+
+
+PACKED = Speech(form="msgpack", coding="zstd")
+LONG = {"b": ["the same"] * 1_000}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+async def test_what_is_long_is_compressed(coding: packing.Coding) -> None:
+    """A long body is sent compressed, and says how; a short one goes as it is."""
+    line = Line(OK, OK, speech=Speech(form="json", coding=coding))
+
+    await line.transport.send(Call(method="POST", path="/", body=LONG))
+    await line.transport.send(PUSH)
+
+    long, short = line.requests
+    assert long.headers["content-encoding"] == coding
+    assert msgspec.json.decode(packing.expand(long.content, coding, 100_000)) == LONG
+    assert "content-encoding" not in short.headers
+    assert long.headers["accept-encoding"] == coding
+
+
+async def test_messagepack_is_spoken_and_read() -> None:
+    """The same message in another form: keys that are numbers come as texts, as in JSON."""
+    told = {"dot": [3, 9], "seq": 4, "vv": {"3": 9}}
+    body = packing.compress(msgspec.msgpack.encode(told), "zstd")
+    headers = {"content-type": "application/msgpack", "content-encoding": "zstd"}
+    line = Line(httpx.Response(200, content=body, headers=headers), speech=PACKED)
+
+    reply = await line.transport.send(PUSH)
+
+    (request,) = line.requests
+    assert (request.headers["accept"], request.headers["content-type"]) == ("application/msgpack",) * 2
+    assert msgspec.msgpack.decode(request.content) == {"x": None}
+    assert reply.decode(wire.CellVersion) == wire.CellVersion(Dot(3, 9), 4, {3: 9})
+
+
+@pytest.mark.parametrize("body", [packing.compress(b"\x80", "zstd")[:-1], b"\xc1", b"\x81\xa1a\xa1x", b""])
+async def test_broken_messagepack_is_unintelligible(body: bytes) -> None:
+    """Cut off, no MessagePack at all, or of another shape: named as such, as with JSON."""
+    headers = {"content-type": "application/msgpack", "content-encoding": "zstd"}
+    line = Line(httpx.Response(200, content=body, headers=headers), speech=PACKED)
+
+    with pytest.raises(errors.Unintelligible):
+        (await line.transport.send(PUSH)).decode(dict[str, int])

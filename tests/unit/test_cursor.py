@@ -15,6 +15,7 @@ WHOLE = cursor.Cursor(
     tenant=3,
     rid=17,
     epoch="e1",
+    person="ana",
     served=40,
     parts={cursor.part("job", cursor.PRIVATE): 40, cursor.part("bulk", cursor.SHARED): 12},
     snapshot=cursor.Snapshot(50, ("work_orders", "0b6f")),

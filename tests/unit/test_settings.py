@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from replication.packing import Compression
 from replication.wire import Limits
 from syncserver import settings
+from syncserver.commands.upkeep import Rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,19 +39,49 @@ def test_every_variable_is_taken(tmp_path: Path) -> None:
             "FIELDSYNC_REDIS_URL": "redis://h/0",
             "FIELDSYNC_HOST": "0.0.0.0",
             "FIELDSYNC_PORT": "0",
+            "FIELDSYNC_WORKER_PORT": "8081",
             "FIELDSYNC_STATE_DIR": str(tmp_path),
             "FIELDSYNC_CATALOG": str(file),
             "FIELDSYNC_LOG_LEVEL": "WARNING",
             "FIELDSYNC_ALLOW_LOOPBACK_VENDORS": "1",
         }
+        | {settings.COMPRESS: "5", settings.WINDOW: "20"}
         | {name: str(number) for number, name in enumerate(settings.LIMITS.values(), 7)}
+        | {name: str(number) for number, name in enumerate(settings.UPKEEP.values(), 20)}
     )
 
     assert given.secret_keys == (b"n" * 40, b"o" * 40)
     assert (given.redis_url, given.host, given.port) == ("redis://h/0", "0.0.0.0", 0)
     assert (given.state_dir, given.catalog, given.log_level) == (tmp_path, file, "warning")
     assert given.allow_loopback_vendors is True
-    assert given.limits == Limits(mutations=7, bytes=8, fields=9, tx=10, page=11)
+    assert given.worker_port == 8_081
+    assert given.upkeep == Rules(seconds=20, rows=21, answers_days=22, credentials_days=23, marks_hours=24)
+    assert given.compression == Compression(bytes_min=5, window_log_max=20)
+    assert given.limits == Limits(mutations=7, bytes=8, compressed_bytes=9, fields=10, tx=11, page=12, page_bytes=13)
+
+
+class Noting(dict[str, str]):
+    """An environment that notes which variables it was asked for."""
+
+    def __init__(self, given: dict[str, str]) -> None:
+        super().__init__(given)
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Note the question and answer it."""
+        self.asked.add(name)
+        return super().get(name, default)
+
+
+def test_the_known_variables_are_those_that_are_read() -> None:
+    """Nothing is read that is not listed, nothing listed that is not read, and what is required is."""
+    environment = Noting(ENOUGH)
+
+    settings.load(environment)
+
+    assert environment.asked == set(settings.VARIABLES)
+    assert len(settings.VARIABLES) == len(set(settings.VARIABLES))
+    assert set(settings.REQUIRED) == set(ENOUGH)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +95,16 @@ def test_every_variable_is_taken(tmp_path: Path) -> None:
         ("FIELDSYNC_REDIS_URL", "h:6379"),
         ("FIELDSYNC_PORT", "http"),
         ("FIELDSYNC_PORT", "65536"),
+        ("FIELDSYNC_WORKER_PORT", "-1"),
+        ("FIELDSYNC_ANSWERS_KEPT_DAYS", "-1"),
+        ("FIELDSYNC_UPKEEP_SECONDS", "100001"),
         ("FIELDSYNC_CATALOG", "/nowhere/c.toml"),
         ("FIELDSYNC_LOG_LEVEL", "loud"),
         ("FIELDSYNC_ALLOW_LOOPBACK_VENDORS", "perhaps"),
         ("FIELDSYNC_BODY_BYTES_MAX", "-7"),
         ("FIELDSYNC_PUSH_MUTATIONS_MAX", "many"),
+        ("FIELDSYNC_COMPRESS_BYTES_MIN", "-7"),
+        ("FIELDSYNC_ZSTD_WINDOW_LOG_MAX", "28"),
     ],
 )
 def test_a_wrong_value_is_told_by_name_and_not_shown(name: str, value: str) -> None:

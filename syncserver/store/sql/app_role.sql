@@ -20,6 +20,7 @@ BEGIN
     GRANT USAGE ON SCHEMA public TO fieldsync_app;
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO fieldsync_app;
     REVOKE INSERT, UPDATE, DELETE ON epochs, migrations FROM fieldsync_app;
+    REVOKE UPDATE, DELETE, TRUNCATE ON audit FROM fieldsync_app;
   END IF;
 END
 $$;

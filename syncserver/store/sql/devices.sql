@@ -25,7 +25,10 @@ UPDATE tokens SET revoked_at = now() WHERE tenant_id = $1 AND rid = $2 AND revok
 
 -- name: create_code
 INSERT INTO enrolment_codes (tenant_id, digest, person, reusable, expires_at)
-VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5::double precision))
+SELECT p.tenant_id, $2, p.person, $4, now() + make_interval(secs => $5::double precision)
+FROM persons AS p
+WHERE p.tenant_id = $1 AND p.person = $3 AND p.removed_at IS NULL
+RETURNING person
 
 -- name: use_code
 UPDATE enrolment_codes AS c
@@ -33,7 +36,7 @@ SET used_at = now()
 FROM persons AS p
 WHERE c.tenant_id = $1 AND c.digest = $2 AND (c.reusable OR c.used_at IS NULL)
   AND (c.expires_at IS NULL OR c.expires_at > now())
-  AND p.tenant_id = c.tenant_id AND p.person = c.person
+  AND p.tenant_id = c.tenant_id AND p.person = c.person AND p.removed_at IS NULL
 RETURNING p.person, p.role
 
 -- name: share
@@ -45,7 +48,7 @@ UNION
 SELECT s.person FROM replica_persons AS s WHERE s.tenant_id = $1 AND s.rid = $2
 
 -- name: fence
-UPDATE replicas SET fenced = $3 WHERE tenant_id = $1 AND rid = $2 RETURNING rid
+UPDATE replicas SET fenced = $3 WHERE tenant_id = $1 AND rid = $2 RETURNING replica::text AS replica
 
 -- name: listed
 SELECT r.rid, r.replica::text AS replica, r.kind, r.authority, r.person, p.name AS person_name, r.label, r.platform,

@@ -22,17 +22,26 @@ WHERE got
 
 -- name: read_heads
 -- $1 tenant, $2 catalogue version held · $3 tenant, $4 rid · $5 tenant, $6 rid, $7 n ·
--- $8 tenant, $9 idempotency key · $10 tenant, $11 mark
+-- $8 tenant, $9 idempotency key · $10 tenant, $11 mark · $12 tenant, $13 older version not held ·
+-- $14 tenant, $15 rid, $16 n of a held mutation
 SELECT
   ARRAY(
-    SELECT ROW(c.tenant_id, c.seq, c.hub_rid, c.catalog_version, g.content)
+    SELECT ROW(c.tenant_id, c.seq, c.hub_rid, c.catalog_version, g.content, p.vector)
     FROM unnest($1::integer[], $2::integer[]) AS w (tenant_id, held)
     JOIN counters AS c ON c.tenant_id = w.tenant_id
     LEFT JOIN catalogs AS g
       ON g.tenant_id = w.tenant_id AND g.version = c.catalog_version AND c.catalog_version <> w.held
+    LEFT JOIN proofs AS p ON p.tenant_id = w.tenant_id
   ) AS counters,
   ARRAY(
-    SELECT ROW(r.tenant_id, r.rid, r.kind, r.applied, r.served, r.fenced)
+    SELECT ROW(g.tenant_id, g.version, g.content)
+    FROM unnest($12::integer[], $13::integer[]) AS w (tenant_id, version)
+    JOIN counters AS c ON c.tenant_id = w.tenant_id
+    JOIN catalogs AS g ON g.tenant_id = w.tenant_id AND g.version = w.version
+    WHERE g.version < c.catalog_version
+  ) AS older,
+  ARRAY(
+    SELECT ROW(r.tenant_id, r.rid, r.kind, r.applied, r.served, r.fenced, r.contact)
     FROM (
       SELECT * FROM unnest($3::integer[], $4::integer[])
       UNION
@@ -64,12 +73,23 @@ SELECT
     CROSS JOIN LATERAL (
       SELECT i.mark FROM marks AS i WHERE i.tenant_id = w.tenant_id AND i.mark = w.mark::uuid OFFSET 0
     ) AS m
-  ) AS marks
+  ) AS marks,
+  ARRAY(
+    SELECT ROW(h.tenant_id, h.rid, h.n)
+    FROM unnest($14::integer[], $15::integer[], $16::bigint[]) AS w (tenant_id, rid, n)
+    CROSS JOIN LATERAL (
+      SELECT *
+      FROM held AS i
+      WHERE i.tenant_id = w.tenant_id AND i.rid = w.rid AND i.n = w.n AND i.state = 'waiting'
+      OFFSET 0
+    ) AS h
+  ) AS waiting
 
 -- name: read_records
 -- $1 tenant, $2 collection, $3 id, $4 whether its scope may change · $5 persons who write
 -- `below` is all that a record whose scope may change gives to, as far as edges go; `above` is what
 -- gives to it. Closed intervals matter only of records that are written and of persons who write.
+-- `held` are those of the named records whose create waits for a person.
 WITH RECURSIVE named AS MATERIALIZED (
   SELECT w.tenant_id, w.collection COLLATE "C" AS collection, w.record_id::uuid AS record_id, w.walk
   FROM unnest($1::integer[], $2::text[], $3::text[], $4::boolean[]) AS w (tenant_id, collection, record_id, walk)
@@ -143,7 +163,18 @@ SELECT
       WHERE i.tenant_id = b.tenant_id AND i.giver_collection = b.collection AND i.giver_id = b.record_id
       OFFSET 0
     ) AS e
-  ) AS edges
+  ) AS edges,
+  ARRAY(
+    SELECT ROW(n.tenant_id, n.collection, n.record_id::text)
+    FROM named AS n
+    CROSS JOIN LATERAL (
+      SELECT
+      FROM held AS i
+      WHERE i.tenant_id = n.tenant_id AND i.collection = n.collection AND i.record_id = n.record_id::text
+        AND i.state = 'waiting' AND i.op = 'create'
+      LIMIT 1
+    ) AS h
+  ) AS held
 
 -- name: write
 -- All that the group did. A tenant's counter moves only from the number that was read under the
@@ -156,13 +187,14 @@ WITH counted AS (
   RETURNING c.tenant_id
 ), heard AS (
   UPDATE replicas AS r
-  SET applied = g.applied, served = g.served, pushed_at = now()
-  FROM unnest($4::integer[], $5::integer[], $6::bigint[], $7::bigint[]) AS g (tenant_id, rid, applied, served)
+  SET applied = g.applied, served = g.served, contact = g.contact, pushed_at = now()
+  FROM unnest($4::integer[], $5::integer[], $6::bigint[], $7::bigint[], $8::bigint[])
+    AS g (tenant_id, rid, applied, served, contact)
   WHERE r.tenant_id = g.tenant_id AND r.rid = g.rid
 ), known AS (
   INSERT INTO records (tenant_id, collection, record_id, rev, alive, fields, cells)
   SELECT g.tenant_id, g.collection, g.record_id::uuid, g.rev, g.alive, g.fields::jsonb, g.cells
-  FROM unnest($8::integer[], $9::text[], $10::text[], $11::bigint[], $12::boolean[], $13::text[], $14::bytea[])
+  FROM unnest($9::integer[], $10::text[], $11::text[], $12::bigint[], $13::boolean[], $14::text[], $15::bytea[])
     AS g (tenant_id, collection, record_id, rev, alive, fields, cells)
   ON CONFLICT (tenant_id, collection, record_id) DO UPDATE
   SET rev = excluded.rev, alive = excluded.alive, fields = excluded.fields, cells = excluded.cells
@@ -173,8 +205,8 @@ WITH counted AS (
   SELECT g.tenant_id, g.seq, g.commit_seq, g.class, g.collection, g.record_id::uuid, g.op, g.rid, g.n, g.tx,
          g.person, g.authority, g.at, g.state, g.cells
   FROM unnest(
-    $15::integer[], $16::bigint[], $17::bigint[], $18::smallint[], $19::text[], $20::text[], $21::text[],
-    $22::integer[], $23::bigint[], $24::text[], $25::text[], $26::text[], $27::bigint[], $28::bytea[], $29::bytea[]
+    $16::integer[], $17::bigint[], $18::bigint[], $19::smallint[], $20::text[], $21::text[], $22::text[],
+    $23::integer[], $24::bigint[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::bytea[], $30::bytea[]
   ) AS g (
     tenant_id, seq, commit_seq, class, collection, record_id, op, rid, n, tx, person, authority, at, state, cells
   )
@@ -182,15 +214,15 @@ WITH counted AS (
   INSERT INTO feed (tenant_id, reader, class, seq, commit_seq, op, collection, record_id, lifted)
   SELECT g.tenant_id, g.reader, g.class, g.seq, g.commit_seq, g.op, g.collection, g.record_id::uuid, g.lifted
   FROM unnest(
-    $30::integer[], $31::text[], $32::smallint[], $33::bigint[], $34::bigint[], $35::text[], $36::text[],
-    $37::text[], $38::boolean[]
+    $31::integer[], $32::text[], $33::smallint[], $34::bigint[], $35::bigint[], $36::text[], $37::text[],
+    $38::text[], $39::boolean[]
   ) AS g (tenant_id, reader, class, seq, commit_seq, op, collection, record_id, lifted)
 ), settled AS (
   INSERT INTO ledger (tenant_id, rid, n, seq, person, digest, verdict, payload)
   SELECT g.*
   FROM unnest(
-    $39::integer[], $40::integer[], $41::bigint[], $42::bigint[], $43::text[], $44::bytea[], $45::bytea[],
-    $46::bytea[]
+    $40::integer[], $41::integer[], $42::bigint[], $43::bigint[], $44::text[], $45::bytea[], $46::bytea[],
+    $47::bytea[]
   ) AS g (tenant_id, rid, n, seq, person, digest, verdict, payload)
 ), disputed AS (
   INSERT INTO conflicts (
@@ -199,20 +231,20 @@ WITH counted AS (
   SELECT g.tenant_id, g.conflict_id, g.seq, g.collection, g.record_id::uuid, g.cell, g.rule, g.state, g.entry,
          g.ended_rid, g.ended_n, CASE WHEN g.ended_rid IS NOT NULL THEN now() END
   FROM unnest(
-    $47::integer[], $48::text[], $49::bigint[], $50::text[], $51::text[], $52::text[], $53::text[], $54::text[],
-    $55::bytea[], $56::integer[], $57::bigint[]
+    $48::integer[], $49::text[], $50::bigint[], $51::text[], $52::text[], $53::text[], $54::text[], $55::text[],
+    $56::bytea[], $57::integer[], $58::bigint[]
   ) AS g (tenant_id, conflict_id, seq, collection, record_id, cell, rule, state, entry, ended_rid, ended_n)
 ), ended AS (
   UPDATE conflicts AS c
   SET state = g.state, ended_rid = g.rid, ended_n = g.n, ended_at = now()
-  FROM unnest($58::integer[], $59::text[], $60::text[], $61::integer[], $62::bigint[])
+  FROM unnest($59::integer[], $60::text[], $61::text[], $62::integer[], $63::bigint[])
     AS g (tenant_id, conflict_id, state, rid, n)
-  WHERE c.tenant_id = g.tenant_id AND c.conflict_id = g.conflict_id AND cardinality($58::integer[]) > 0
-), held AS (
+  WHERE c.tenant_id = g.tenant_id AND c.conflict_id = g.conflict_id AND cardinality($59::integer[]) > 0
+), holding AS (
   INSERT INTO memberships (tenant_id, collection, record_id, key, from_seq, to_seq, refcount, person)
   SELECT g.tenant_id, g.collection, g.record_id::uuid, g.key, g.from_seq, g.to_seq, g.refcount, g.person
   FROM unnest(
-    $63::integer[], $64::text[], $65::text[], $66::text[], $67::bigint[], $68::bigint[], $69::integer[], $70::text[]
+    $64::integer[], $65::text[], $66::text[], $67::text[], $68::bigint[], $69::bigint[], $70::integer[], $71::text[]
   ) AS g (tenant_id, collection, record_id, key, from_seq, to_seq, refcount, person)
   ON CONFLICT (tenant_id, collection, record_id, key, from_seq) DO UPDATE
   SET to_seq = excluded.to_seq, refcount = excluded.refcount
@@ -220,27 +252,40 @@ WITH counted AS (
   INSERT INTO edges (tenant_id, giver_collection, giver_id, field, taker_collection, taker_id, kind)
   SELECT g.tenant_id, g.giver_collection, g.giver_id::uuid, g.field, g.taker_collection, g.taker_id::uuid, g.kind
   FROM unnest(
-    $71::integer[], $72::text[], $73::text[], $74::text[], $75::text[], $76::text[], $77::text[]
+    $72::integer[], $73::text[], $74::text[], $75::text[], $76::text[], $77::text[], $78::text[]
   ) AS g (tenant_id, giver_collection, giver_id, field, taker_collection, taker_id, kind)
 ), cut AS (
   DELETE FROM edges AS e
-  USING unnest($78::integer[], $79::text[], $80::text[], $81::text[], $82::text[], $83::text[])
+  USING unnest($79::integer[], $80::text[], $81::text[], $82::text[], $83::text[], $84::text[])
     AS g (tenant_id, giver_collection, giver_id, field, taker_collection, taker_id)
   WHERE e.tenant_id = g.tenant_id AND e.giver_collection = g.giver_collection AND e.giver_id = g.giver_id::uuid
     AND e.field = g.field AND e.taker_collection = g.taker_collection AND e.taker_id = g.taker_id::uuid
-    AND cardinality($78::integer[]) > 0
+    AND cardinality($79::integer[]) > 0
 ), remembering AS (
   INSERT INTO remembered (tenant_id, key, request_hash, verdict)
   SELECT g.*
-  FROM unnest($84::integer[], $85::text[], $86::bytea[], $87::bytea[]) AS g (tenant_id, key, request_hash, verdict)
+  FROM unnest($85::integer[], $86::text[], $87::bytea[], $88::bytea[]) AS g (tenant_id, key, request_hash, verdict)
 ), marked AS (
   INSERT INTO marks (tenant_id, mark)
   SELECT g.tenant_id, g.mark::uuid
-  FROM unnest($88::integer[], $89::text[]) AS g (tenant_id, mark)
+  FROM unnest($89::integer[], $90::text[]) AS g (tenant_id, mark)
 ), pruned AS (
   DELETE FROM marks AS m
   USING unnest($1::integer[]) AS g (tenant_id)
-  WHERE m.tenant_id = g.tenant_id AND m.mark < $90::text::uuid
+  WHERE m.tenant_id = g.tenant_id AND m.mark < $91::text::uuid
+), kept_back AS (
+  INSERT INTO held (tenant_id, rid, n, seq, person, collection, record_id, op, code, schema, time)
+  SELECT g.*
+  FROM unnest(
+    $93::integer[], $94::integer[], $95::bigint[], $96::bigint[], $97::text[], $98::text[], $99::text[], $100::text[],
+    $101::text[], $102::integer[], $103::bigint[]
+  ) AS g (tenant_id, rid, n, seq, person, collection, record_id, op, code, schema, time)
+), let_go AS (
+  UPDATE held AS h
+  SET state = 'released', ended_at = now(), ended_by = g.person, ended_rid = g.by_rid, ended_n = g.by_n
+  FROM unnest($104::integer[], $105::integer[], $106::bigint[], $107::text[], $108::integer[], $109::bigint[])
+    AS g (tenant_id, rid, n, person, by_rid, by_n)
+  WHERE h.tenant_id = g.tenant_id AND h.rid = g.rid AND h.n = g.n AND cardinality($104::integer[]) > 0
 )
 SELECT (SELECT count(*) FROM counted) AS counted,
-       CASE WHEN $91::text <> '' THEN pg_notify('fieldsync', $91) END
+       CASE WHEN $92::text <> '' THEN pg_notify('fieldsync', $92) END

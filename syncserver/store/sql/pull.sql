@@ -97,8 +97,10 @@ JOIN records AS r ON r.tenant_id = $1 AND r.collection = w.collection AND r.reco
 
 -- name: positions
 -- A position never goes back: pages may be answered out of order.
-INSERT INTO positions AS p (tenant_id, rid, seq, pulled_at)
-SELECT g.tenant_id, g.rid, g.seq, to_timestamp(g.pulled_ms / 1000.0)
+-- $5: the key that seals the cursors which are given out now.
+INSERT INTO positions AS p (tenant_id, rid, seq, pulled_at, sealed_by)
+SELECT g.tenant_id, g.rid, g.seq, to_timestamp(g.pulled_ms / 1000.0), $5
 FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::bigint[]) AS g (tenant_id, rid, seq, pulled_ms)
 ON CONFLICT (tenant_id, rid) DO UPDATE
-SET seq = greatest(p.seq, excluded.seq), pulled_at = greatest(p.pulled_at, excluded.pulled_at)
+SET seq = greatest(p.seq, excluded.seq), pulled_at = greatest(p.pulled_at, excluded.pulled_at),
+    sealed_by = excluded.sealed_by

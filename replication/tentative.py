@@ -1,7 +1,7 @@
 """Writes to dictionaries that can be taken back: what a tx is carried out on.
 
 A tx is judged on the state itself, each of its mutations after those before it. If one of them
-cannot be meant, the journal puts back whatever stood there before, so that nothing of it is left.
+cannot be meant, these put back whatever stood there before, so that nothing of it is left.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ V = TypeVar("V")
 _ABSENT: Final = object()
 
 
-class Journal:
+class Tentative:
     """What stood in the dictionaries before, in the order in which it was written over."""
 
     def __init__(self) -> None:

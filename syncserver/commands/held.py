@@ -1,0 +1,164 @@
+"""Mutations that wait for a person: what each asked for, what is wrong with it now, release or discard.
+
+A release is judged as the write of whoever made the mutation, by the present catalogue and in its place
+among the writer's own, so that neither the writer nor the one who releases it gets more than was theirs.
+Both endings happen once: they are written under the tenant's lock, in the transaction that decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from replication import validity, wire
+from replication.mutation import Mutation, Trouble
+from replication.state import Submission
+from replication.versions import Dot
+from syncserver.commands.errors import BadFilter, BadMutation, NotWaiting, UnknownHeld
+from syncserver.commands.office import Office, kept_under
+from syncserver.store import group, held, shown
+
+if TYPE_CHECKING:
+    from replication.catalog import Catalog
+    from replication.state import Answer
+    from replication.verdict import MutationVerdict
+    from syncserver.store.db import Database
+    from syncserver.store.people import Principal
+
+HELD_LIMIT: Final = 100
+HELD_LIMIT_MAX: Final = 500
+REASON_CHARACTERS_MAX: Final = 500
+STATES: Final = ("waiting", "released", "discarded")
+
+Entry: TypeAlias = held.Entry
+Sought: TypeAlias = held.Sought
+
+_ID: Final = re.compile(r"(\d{1,9})-(\d{1,18})", re.ASCII)
+_MUTATION: Final = msgspec.json.Decoder(Mutation)
+_CANONICAL: Final = msgspec.json.Encoder(order="sorted")
+
+
+class Edited(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be written instead of what was sent: all of `set`, all of `do`, or neither."""
+
+    set: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    do: dict[str, dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Flaw(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that keeps a held mutation from being judged now; without a field, all of it."""
+
+    field: str | None
+    code: str
+    message: str
+
+
+class Detail(msgspec.Struct, frozen=True, kw_only=True):
+    """A held mutation as it was sent, what the present catalogue says of it, and its record now."""
+
+    entry: Entry
+    mutation: Mutation
+    schema: int
+    flaws: tuple[Flaw, ...]
+    record: shown.Shown | None
+
+
+class Held:
+    """What people can do about mutations that are held."""
+
+    def __init__(self, database: Database, office: Office, limits: wire.Limits) -> None:
+        self._database = database
+        self._office = office
+        self._limits = limits
+
+    async def listed(self, who: Principal, sought: Sought) -> list[Entry]:
+        """Return held mutations, newest first."""
+        if sought.state is not None and sought.state not in STATES:
+            raise BadFilter(f"state is {sought.state!r}; allowed: {', '.join(STATES)}")
+        if sought.collection is not None and not sought.collection.isprintable():
+            raise BadFilter(f"collection is {sought.collection!r}, which is no name")
+        return await held.listed(self._database, who.tenant_id, sought)
+
+    async def one(self, who: Principal, held_id: str) -> Detail:
+        """Return one of them with what a person needs to decide."""
+        entry, mutation = await self._found(who, held_id)
+        catalog = await self._office.catalog(who.tenant_id)
+        record = None
+        if validity.UUID.fullmatch(entry.record_id):
+            record = await shown.record(self._database, who.tenant_id, entry.collection, entry.record_id)
+        return Detail(
+            entry=entry,
+            mutation=mutation,
+            schema=catalog.version,
+            flaws=tuple(flaws_of(mutation, catalog)),
+            record=record,
+        )
+
+    async def release(
+        self, who: Principal, held_id: str, edited: Edited, *, key: str | None
+    ) -> tuple[MutationVerdict | None, Answer]:
+        """Have it judged after all. It goes on waiting if nothing of it can be carried out."""
+        entry, sent = await self._found(who, held_id)
+        if entry.state != "waiting" and not await self._office.is_repeat(who, key):
+            raise NotWaiting(f"held mutation {held_id} was {entry.state} before")
+        submission = Submission(
+            rid=await self._office.replica(who.tenant_id),
+            person=entry.person,
+            authority=entry.authority,
+            mutations=(self._to_judge(sent, edited),),
+            numbered=False,
+            idempotency=None if key is None else kept_under(who, key),
+            request_hash=hashlib.sha256(_CANONICAL.encode((held_id, edited))).digest(),
+            want_fields=True,
+            received=entry.time,
+            released=entry.dot,
+            releaser=who.person,
+        )
+        return await self._office.submit(who, submission)
+
+    async def discard(self, who: Principal, held_id: str, reason: str) -> Entry:
+        """End it without judging it. The same word a second time changes nothing."""
+        if not 0 < len(reason.strip()) <= REASON_CHARACTERS_MAX or "\0" in reason:
+            raise BadMutation(f"reason: 1 to {REASON_CHARACTERS_MAX} characters that say why it is not carried out")
+        entry, _ = await self._found(who, held_id)
+        async with self._database.transaction(who.tenant_id) as connection:
+            await group.lock(connection, [who.tenant_id])
+            await held.discard(connection, who.tenant_id, entry.dot, who.person, reason)
+        entry, _ = await self._found(who, held_id)
+        if (entry.state, entry.ended_by, entry.reason) != ("discarded", who.person, reason):
+            raise NotWaiting(f"held mutation {held_id} was {entry.state} before")
+        return entry
+
+    async def _found(self, who: Principal, held_id: str) -> tuple[Entry, Mutation]:
+        named = _ID.fullmatch(held_id)
+        dot = Dot(int(named[1]), int(named[2])) if named else None
+        found = await held.found(self._database, who.tenant_id, dot) if dot else None
+        if found is None:
+            raise UnknownHeld(f"no held mutation {held_id} is known")
+        return found[0], _MUTATION.decode(found[1])
+
+    def _to_judge(self, sent: Mutation, edited: Edited) -> Mutation:
+        """Return what is to be judged. In a tx of its own, so that one bad field refuses all of it."""
+        wanted = msgspec.structs.replace(
+            sent,
+            n=1,
+            tx=str(sent.n),
+            by=None,
+            set=sent.set if edited.set is msgspec.UNSET else edited.set,
+            do=sent.do if edited.do is msgspec.UNSET else edited.do,
+        )
+        fault = wire.fault(wanted, self._limits)
+        if fault is not None:
+            raise BadMutation(fault)
+        return wanted
+
+
+def flaws_of(mutation: Mutation, catalog: Catalog) -> list[Flaw]:
+    """Return what the catalogue finds wrong with a mutation, whatever is stored."""
+    ready = validity.prepare(mutation, catalog)
+    if isinstance(ready, Trouble):
+        return [Flaw(field=None, code=ready.code, message=ready.message)]
+    return [Flaw(field=name, code=bad.code, message=bad.message) for name, bad in ready.bad.items()]

@@ -1,0 +1,16 @@
+-- What depends on which of the secret keys.
+
+-- name: secrets
+SELECT tenant_id, secret FROM signins WHERE tenant_id = ANY ($1::integer[]) ORDER BY tenant_id FOR UPDATE
+
+-- name: put_secret
+UPDATE signins SET secret = $2 WHERE tenant_id = $1
+
+-- name: cursors
+-- Devices by the key that sealed the cursor they were last given. One that was shut out pulls no more.
+SELECT p.sealed_by, count(*)::integer AS devices, max(p.pulled_at) AS pulled_at
+FROM positions AS p
+JOIN replicas AS r ON r.tenant_id = p.tenant_id AND r.rid = p.rid
+WHERE p.tenant_id = ANY ($1::integer[]) AND NOT r.fenced
+GROUP BY p.sealed_by
+ORDER BY p.sealed_by

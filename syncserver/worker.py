@@ -1,0 +1,105 @@
+"""A worker put together: it does upkeep, and tells how it is to those who watch it.
+
+It stops in order on SIGTERM and SIGINT: the turn under way is finished. It may also be killed at any
+moment, and its database may go away and come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+import structlog
+import uvicorn
+
+from syncserver.app import NotMigrated
+from syncserver.commands.upkeep import LOOK_SECONDS, Upkeep
+from syncserver.http.watch import Watch, WorkerMetrics
+from syncserver.store import db
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from syncserver.settings import Settings
+
+STATEMENTS_PER_TURN_MAX: Final = 12
+STALLED_SECONDS: Final = LOOK_SECONDS + STATEMENTS_PER_TURN_MAX * (db.STATEMENT_SECONDS + db.CONNECT_SECONDS)
+"""No turn lasts this long, whatever the database does; a worker that has ended none since goes round no more."""
+
+WATCHED_GRACE_SECONDS: Final = 1
+STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+
+log = structlog.get_logger()
+
+
+async def run(settings: Settings) -> None:
+    """Work until told to stop. Raises what is wrong at the start, in words for people."""
+    stop, metrics = asyncio.Event(), WorkerMetrics()
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        listener = _listener(settings, stack)
+        database = await db.connect(settings.database_url)
+        stack.push_async_callback(database.close)
+        upkeep = Upkeep(database, settings.upkeep, metrics.turned)
+        await _check(upkeep)
+        watch = Watch(metrics, lambda: _goes_round(upkeep), lambda: upkeep.is_ready)
+        await stack.enter_async_context(_watched(watch, listener) if listener else nullcontext())
+        for number in STOPS:
+            loop.add_signal_handler(number, stop.set)
+            stack.callback(loop.remove_signal_handler, number)
+        log.info("worker_started", port=listener.getsockname()[1] if listener else None)
+        await upkeep.run(stop)
+        log.info("worker_stopped")
+
+
+def _listener(settings: Settings, stack: AsyncExitStack) -> socket.socket | None:
+    """Return where the worker tells how it is; None if nobody is to hear it."""
+    if not settings.worker_port:
+        return None
+    return stack.enter_context(socket.create_server((settings.host, settings.worker_port)))
+
+
+async def _check(upkeep: Upkeep) -> None:
+    try:
+        await upkeep.due()
+    except asyncpg.UndefinedTableError as exc:
+        raise NotMigrated("the database lacks tables of this release: run `fieldsync migrate`") from exc
+
+
+def _goes_round(upkeep: Upkeep) -> bool:
+    return upkeep.looked_at is None or time.monotonic() - upkeep.looked_at < STALLED_SECONDS
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the worker, which brings its turn to an end first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _watched(watch: Watch, listener: socket.socket) -> AsyncIterator[None]:
+    """Answer those who watch, until the block ends."""
+    config = uvicorn.Config(
+        watch,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=WATCHED_GRACE_SECONDS,
+    )
+    server = _Server(config)
+    answering = asyncio.create_task(server.serve(sockets=[listener]), name="watch")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await answering

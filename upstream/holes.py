@@ -1,0 +1,76 @@
+"""Texts with holes, and paths into bodies: the two small languages of manifests and mappings.
+
+A hole is `${kind.name}`. A path has names with dots between them, a number being a place in a list;
+an empty path means the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_HOLE: Final = re.compile(r"\$\{(\w+)(?:\.([\w.-]+))?\}")
+
+
+class NothingThere(LookupError):
+    """Nothing was given for a hole; the message names it."""
+
+
+def named(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the kind and name of each hole."""
+    for match in _HOLE.finditer(text):
+        yield match[1], match[2] or ""
+
+
+def filled(text: str, values: Mapping[str, Any], *, in_path: bool = False) -> str:
+    """Return the text with its holes filled; raises `NothingThere`. In a path each value is one step."""
+
+    def value(match: re.Match[str]) -> str:
+        found = values.get(match[1])
+        if match[2] is not None:
+            found = at(found, match[2])
+        if found is None:
+            raise NothingThere(f"nothing is given for {match[0]}")
+        said = str(found).lower() if isinstance(found, bool) else str(found)
+        return quote(said, safe="") if in_path else said
+
+    return _HOLE.sub(value, text)
+
+
+def filled_deep(template: Any, values: Mapping[str, Any]) -> Any:
+    """Fill the holes of all texts in a value; a text that is one hole becomes what fills it, whatever its type."""
+    if isinstance(template, str):
+        whole = _HOLE.fullmatch(template)
+        if whole is None:
+            return filled(template, values)
+        found = values.get(whole[1])
+        return at(found, whole[2]) if whole[2] is not None else found
+    if isinstance(template, dict):
+        return {key: filled_deep(part, values) for key, part in template.items()}
+    if isinstance(template, list):
+        return [filled_deep(part, values) for part in template]
+    return template
+
+
+def at(body: Any, path: str) -> Any:
+    """Return what stands at the path, or None."""
+    for step in path.split(".") if path else ():
+        if isinstance(body, list) and step.lstrip("-").isdigit():
+            body = body[int(step)] if -len(body) <= int(step) < len(body) else None
+        elif isinstance(body, dict):
+            body = body.get(step)
+        else:
+            return None
+    return body
+
+
+def put(body: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at a path, making the tables on the way."""
+    *way, last = path.split(".")
+    for step in way:
+        body = body.setdefault(step, {})
+    body[last] = value
