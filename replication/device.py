@@ -89,6 +89,7 @@ class Copy(msgspec.Struct, frozen=True):
     `told_at`. `edits` are the unanswered ones, oldest first. `shown` has, by cell, every dot that the
     device was shown there: the context of its edits, for a hub that was restored and knows less. `former`
     is what it was shown before that; it counts until the record is shown anew, for then it has gone again.
+    `blind` has the base of cells on which an own write went over another that the person never saw.
     """
 
     collection: str
@@ -102,6 +103,7 @@ class Copy(msgspec.Struct, frozen=True):
     edits: tuple[Mutation, ...] = ()
     shown: dict[str, Vector] = {}
     former: dict[str, Vector] = {}
+    blind: dict[str, int] = {}
 
     def base(self, cell: str) -> int:
         """Return the highest seq up to which the device holds the cell."""
@@ -155,7 +157,10 @@ def put(
     kept = {field: value for field, value in copy.fields.items() if layout.cell_of(field) in newer}
     taken = {field: value for field, value in fields.items() if layout.cell_of(field) not in newer}
     alive = copy.alive if ALIVE in newer else True
-    return msgspec.structs.replace(present, rev=rev, fields={**taken, **kept}, raised=newer, alive=alive, former={})
+    blind = {cell: base for cell, base in copy.blind.items() if cell in newer}
+    return msgspec.structs.replace(
+        present, rev=rev, fields={**taken, **kept}, raised=newer, alive=alive, former={}, blind=blind
+    )
 
 
 def leave(copy: Copy, seq: int) -> Copy:
@@ -182,7 +187,7 @@ def settle(copy: Copy, layout: Layout, mutation: Mutation, verdict: MutationVerd
         if told.seq > learnt.base(cell):
             learnt = _learn(learnt, layout, mutation, cell, told)
         if told.dot is not None and (learnt.shown or not copy.base(ALIVE)):
-            learnt = _see(learnt, {cell: (told.dot, {})})
+            learnt = _see(learnt, {cell: (told.dot, told.vv or {})})
     if mutation.op == "create" and _stands(verdict):
         learnt = _born(learnt)
     return learnt
@@ -206,7 +211,7 @@ def restart(copy: Copy, position: int) -> Copy:
     if max(copy.rev, copy.told_at, *copy.raised.values(), 0) <= position:
         return msgspec.structs.replace(copy, edits=edits)
     former = {cell: _ever_shown(copy, cell) for cell in {**copy.former, **copy.shown}}
-    return msgspec.structs.replace(copy, rev=0, raised={}, told_at=0, edits=edits, shown={}, former=former)
+    return msgspec.structs.replace(copy, rev=0, raised={}, told_at=0, edits=edits, shown={}, former=former, blind={})
 
 
 def as_sent(mutation: Mutation, *, contexts: bool) -> Mutation:
@@ -258,7 +263,7 @@ def _frozen(copy: Copy, cell: str) -> int:
     for mutation in copy.edits:
         if cell == ALIVE or cell in mutation.set or cell in mutation.do:
             return mutation.base_of(cell)
-    return copy.base(cell)
+    return copy.blind.get(cell, copy.base(cell))
 
 
 def _contexts(copy: Copy, layout: Layout, op: str, written: set[str]) -> dict[str, Vector]:
@@ -306,7 +311,11 @@ def _told(copy: Copy, seq: int, *, held: bool) -> Copy:
 
 def _learn(copy: Copy, layout: Layout, mutation: Mutation, cell: str, told: CellVerdict) -> Copy:
     """Take what a verdict says of one cell: its value, or the one sent where it gives none."""
-    raised = {**copy.raised, cell: told.seq}
+    raised, blind = {**copy.raised, cell: told.seq}, {**copy.blind}
+    before = blind.pop(cell, copy.base(cell) if told.rule is not None else None)
+    if told.verdict == "applied" and before is not None:
+        blind[cell] = before
+    copy = msgspec.structs.replace(copy, blind=blind)
     if cell == ALIVE:
         alive = mutation.op != "delete" if told.value is msgspec.UNSET else told.value is True
         return msgspec.structs.replace(copy, alive=alive, raised=raised)

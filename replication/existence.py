@@ -67,6 +67,7 @@ def told_alive(name: str, cell: Cell, conflict: Conflict | None = None) -> CellV
         value=cell.value,
         dot=cell.stamp.dot,
         seq=cell.seq,
+        vv=msgspec.UNSET if name == "applied" else cell.vv,
         rule=conflict.rule if conflict else None,
         conflict=conflict.id if conflict else None,
     )
@@ -235,6 +236,7 @@ def _lost(judged: CellVerdict, cell: Cell | None, conflict: Conflict, name: str)
         value=cell.value if cell else None,
         dot=cell.stamp.dot if cell else None,
         seq=cell.seq if cell else 0,
+        vv=cell.vv if cell else msgspec.UNSET,
         rule=conflict.rule,
         conflict=conflict.id,
     )

@@ -33,6 +33,7 @@ _NO_MSGPACK_VALUE: Final = b"\xcb\x7f\xf8\0\0\0\0\0\0"
 """Stands for a part that was cut out: no field takes it, so that its mutation is refused."""
 
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
+_TEXT: Final = frozenset({str})
 _TREE: Final = msgspec.msgpack.Decoder()
 _PARTS: Final = msgspec.msgpack.Decoder(dict[Any, msgspec.Raw])
 
@@ -81,18 +82,23 @@ def to_msgpack(body: bytes) -> bytes:
 def oddity(value: Any, depth: int) -> str | None:
     """Return what keeps a decoded value from being said in JSON, or from being nested this deep."""
     kind = type(value)
-    if kind in _SCALARS:
+    if kind is dict or kind is list:
+        return _oddity_within(value, depth - 1) if depth > 0 else f"a value is nested deeper than {VALUE_DEPTH_MAX}"
+    if kind in _SCALARS or (kind is float and math.isfinite(value)):
         return None
     if kind is float:
-        return None if math.isfinite(value) else "a number is infinite or none at all"
-    if kind is not dict and kind is not list:
-        return f"a value is {_called(value)}; only what JSON can say is taken"
-    if depth <= 0:
-        return f"a value is nested deeper than {VALUE_DEPTH_MAX}"
-    if kind is dict and not all(type(key) is str for key in value):
+        return "a number is infinite or none at all"
+    return f"a value is {_called(value)}; only what JSON can say is taken"
+
+
+def _oddity_within(holding: dict[Any, Any] | list[Any], depth: int) -> str | None:
+    if isinstance(holding, dict) and not _TEXT.issuperset(map(type, holding)):
         return "a map has a key that is no text"
-    parts = value.values() if kind is dict else value
-    return next(filter(None, (oddity(part, depth - 1) for part in parts)), None)
+    for part in holding.values() if isinstance(holding, dict) else holding:
+        found = None if type(part) in _SCALARS else oddity(part, depth)
+        if found is not None:
+            return found
+    return None
 
 
 def parts_of(packed: bytes, known: Collection[str]) -> tuple[dict[str, Any], str | None]:
@@ -219,7 +225,7 @@ def _said(value: Any, depth: int) -> Any:
         return {str(key): _said(part, depth - 1) for key, part in value.items()}
     if isinstance(value, list):
         return [_said(part, depth - 1) for part in value]
-    if type(value) in _SCALARS or (type(value) is float and math.isfinite(value)):
+    if type(value) in _SCALARS or isinstance(value, float):
         return value
     if isinstance(value, bytes):
         return text_of(value)

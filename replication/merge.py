@@ -189,10 +189,17 @@ def _converge(cell: Cell, write: Write, place: Place) -> CellOutcome:
 
 
 def with_twin(cell: Cell, stamp: Stamp) -> tuple[Stamp, ...]:
-    """Return the cell's twins with one more, unless it adds nothing to `seen`, rank and time."""
+    """Return the cell's twins with one more, unless it adds nothing to `seen`, rank and time.
+
+    Of what one writer said twice the older stays, which more people have seen, with the newer's time.
+    """
     if same_writer(cell.stamp, stamp) and cell.stamp.time >= stamp.time:
         return cell.twins
-    return (*(twin for twin in cell.twins if not same_writer(twin, stamp)), stamp)
+    known = next((twin for twin in cell.twins if same_writer(twin, stamp)), None)
+    if known is None:
+        return (*cell.twins, stamp)
+    again = msgspec.structs.replace(known, time=max(known.time, stamp.time))
+    return tuple(again if twin is known else twin for twin in cell.twins)
 
 
 def same_writer(known: Stamp, new: Stamp) -> bool:
@@ -302,6 +309,7 @@ def _told(
         value=MISSING if same else cell.value,
         dot=cell.stamp.dot,
         seq=cell.seq,
+        vv=MISSING if verdict == "applied" else cell.vv,
         rule=rule,
         conflict=conflict,
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from replication.versions import Dot
+from replication.versions import Dot, Vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,13 +35,14 @@ class CellVerdict(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     """What became of one cell. `value` is there where what is stored differs from what was sent.
 
     `dot` and `seq` are those of the winner after the verdict: up to `seq` the writer now knows
-    this cell.
+    this cell. `vv`, where another's write stands, is what that one has absorbed.
     """
 
     verdict: str
     value: Any = msgspec.UNSET
     dot: Dot | None = None
     seq: int = 0
+    vv: Vector | msgspec.UnsetType = msgspec.UNSET
     rule: str | None = None
     conflict: str | None = None
     code: str | None = None

@@ -10,7 +10,6 @@ import asyncpg
 from litestar import Litestar
 
 from replication import catalog_file
-from syncserver import sealing
 from syncserver.catalogs import source
 from syncserver.commands.access import Access
 from syncserver.commands.audit import AuditLog
@@ -44,6 +43,7 @@ from syncserver.oidc.fetch import Fetcher
 from syncserver.oidc.issuers import Issuers
 from syncserver.store import db
 from syncserver.store.catalogs import Catalogs
+from upstream import sealing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

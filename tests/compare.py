@@ -45,7 +45,13 @@ def verdict(mutation: Mutation, actual: MutationVerdict, expected: Answer, where
     """Compare the verdict of a mutation, cell by cell."""
     names = {name: told.verdict for name, told in expected.cells.items()}
     check("verdict", names, {name: told.verdict for name, told in actual.cells.items()}, where)
-    whole = "held" if expected.held else "refused" if expected.code else min(names.values(), key=GRAVITY.index, default="converged")
+    whole = (
+        "held"
+        if expected.held
+        else "refused"
+        if expected.code
+        else min(names.values(), key=GRAVITY.index, default="converged")
+    )
     check("verdict", whole, actual.verdict, where)
     if expected.code:
         check("verdict", expected.code, actual.code, where)

@@ -186,9 +186,7 @@ class Oracle:
         self.after[asked.dot] = self.state(asked.key), self.moment
         return Answer(told)
 
-    def _settle(
-        self, rec: Rec | None, asked: Asked, drafts: Mapping[str, Draft], bad: set[str]
-    ) -> dict[str, Told]:
+    def _settle(self, rec: Rec | None, asked: Asked, drafts: Mapping[str, Draft], bad: set[str]) -> dict[str, Told]:
         if rec is None:
             return self._create(asked, drafts, bad)
         stakes = self._stakes(asked)

@@ -206,7 +206,9 @@ def merge(turn: Turn) -> Told | None:
     if value is NOT_ONE:
         return None
     close(turn)
-    take_in(turn)
+    if rule["merge"] in BY_VALUE:
+        # The others take in what was done, and nothing of what it was done to.
+        take_in(turn)
     if same(value, line.current.value):
         write.fate = "contained"
         absorb(line, write)
@@ -263,12 +265,8 @@ def settle(turn: Turn) -> tuple[str, bool]:
 
 
 def take_in(turn: Turn) -> None:
-    """Note that what the writer said it had seen is in the past of the value now.
-
-    That is so only where it gave the whole value outright, and did not merely work its part in.
-    """
-    known = saw(turn.asked, turn.name, turn.line)
-    if turn.whole and (known or turn.rule.get("merge") in (None, *BY_VALUE)):
+    """Note that what the writer said it had seen is in the past of the value now, if it gave that outright."""
+    if turn.whole:
         turn.line.past |= turn.asked.said.get(turn.name, NOTHING)
 
 

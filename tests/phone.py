@@ -288,5 +288,3 @@ class Phone:
         if copy.gone:
             del self.copies[key]
             self.eyes.forget(key)
-
-

@@ -313,7 +313,9 @@ class Tenant:
             compare.kept(self.store.ledger[dot][2], by_dot.get(dot), self.expected[dot], f"{dot.rid}:{dot.n}")
             self._compare_record((mutation.collection, mutation.id))
         compare.check("state", set(self.oracle.waiting), set(self.store.held), "these wait to be judged")
-        self._note_states(self.store.changes[changes:], {(each.collection, each.id): dot for dot, each in fresh.items()})
+        self._note_states(
+            self.store.changes[changes:], {(each.collection, each.id): dot for dot, each in fresh.items()}
+        )
 
     def _note_states(self, changes: Sequence[rows.Change], last: Mapping[Key, Dot]) -> None:
         """Keep what somebody is shown who is given each change: in the middle of a push nobody can look."""

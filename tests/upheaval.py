@@ -123,7 +123,9 @@ class Upheavals:
     def office_undo(self, actor: int, rng: random.Random) -> None:
         """Somebody in the office puts back what lost, or chooses for what waits."""
         ended = {row.id for row in self.tenant.store.updates}
+        known = editions.CATALOGS[self.tenant.edition].collections
         entries = [row.entry for row in self.tenant.store.conflicts if row.entry.id not in ended]
+        entries = [entry for entry in entries if entry.collection in known]
         desk = self.desks[actor % len(self.desks)]
         if not entries:
             return

@@ -13,6 +13,9 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+NO_STEPS: Final = ("", ".", "..")
+"""What is no name of a thing in a path, but leads to its parent."""
+
 _HOLE: Final = re.compile(r"\$\{(\w+)(?:\.([\w.-]+))?\}")
 
 
@@ -26,8 +29,12 @@ def named(text: str) -> Iterator[tuple[str, str]]:
         yield match[1], match[2] or ""
 
 
-def filled(text: str, values: Mapping[str, Any], *, in_path: bool = False) -> str:
-    """Return the text with its holes filled; raises `NothingThere`. In a path each value is one step."""
+def filled(text: str, values: Mapping[str, Any], *, in_path: bool = False, quotes: str = "") -> str:
+    """Return the text with its holes filled; raises `NothingThere`. In a path each value is one step.
+
+    Where `quotes` is given, single quotes of a value are escaped, so that it cannot end those that it
+    stands in: by a `backslash`, or `doubled`.
+    """
 
     def value(match: re.Match[str]) -> str:
         found = values.get(match[1])
@@ -36,9 +43,17 @@ def filled(text: str, values: Mapping[str, Any], *, in_path: bool = False) -> st
         if found is None:
             raise NothingThere(f"nothing is given for {match[0]}")
         said = str(found).lower() if isinstance(found, bool) else str(found)
-        return quote(said, safe="") if in_path else said
+        if in_path and said in NO_STEPS:
+            raise NothingThere(f"{said!r} is given for {match[0]}, which would name another place")
+        return quote(said, safe="") if in_path else _escaped(said, quotes)
 
     return _HOLE.sub(value, text)
+
+
+def _escaped(said: str, quotes: str) -> str:
+    if quotes == "backslash":
+        return said.replace("\\", "\\\\").replace("'", "\\'")
+    return said.replace("'", "''") if quotes else said
 
 
 def filled_deep(template: Any, values: Mapping[str, Any]) -> Any:

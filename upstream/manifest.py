@@ -68,6 +68,8 @@ class _OAuth2(_Table, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ()
     client: Literal["basic", "body"] = "basic"
     """Whether the client names itself in the header or in the body of a token request."""
+    params: dict[str, str] = {}
+    """What a token request says besides."""
     token_seconds: int = 3_600
     """How long a token is good where the answer does not say."""
     host_from: str = ""
@@ -95,6 +97,8 @@ class JwtBearer(_OAuth2, frozen=True, kw_only=True, tag_field="kind", tag="jwt_b
     audience: str
     algorithm: Literal["RS256", "PS256", "ES256"] = "RS256"
     seconds: int = 180
+    as_client: bool = False
+    """Whether the statement says which program asks (client assertion), rather than for whom."""
 
 
 class OAuth1(_Table, frozen=True, kw_only=True, tag_field="kind", tag="oauth1"):
@@ -135,10 +139,11 @@ class Single(_Table, frozen=True, kw_only=True, tag_field="kind", tag="single"):
 
 
 class ByCursor(_Table, frozen=True, kw_only=True, tag_field="kind", tag="cursor"):
-    """The answer has a cursor at `next`, which goes into the query as `param`."""
+    """The answer has a cursor at `next`, which goes into the query, or the body at the path `param`."""
 
     param: str
     next: str
+    place: Literal["query", "body"] = "query"
 
 
 class ByUrl(_Table, frozen=True, kw_only=True, tag_field="kind", tag="next_url"):
@@ -152,9 +157,12 @@ class ByLink(_Table, frozen=True, kw_only=True, tag_field="kind", tag="link"):
 
 
 class ByOffset(_Table, frozen=True, kw_only=True, tag_field="kind", tag="offset"):
-    """`param` counts rows from `first`, `size_param` says how many; a short page is the last."""
+    """`param` counts rows from `first`, `size_param` says how many; a short page is the last.
 
-    param: str
+    Where the two stand inside of a text, `param` is empty and the text has `${page.at}` and `${page.size}`.
+    """
+
+    param: str = ""
     size_param: str = ""
     size: int
     first: int = 0
@@ -181,11 +189,17 @@ class Handle(_Table, frozen=True, kw_only=True):
 
 
 class Body(_Table, frozen=True, kw_only=True):
-    """How the fields become a body: the encoding, the path they stand under, what is added."""
+    """How the fields become a body: the encoding, the path they stand under, what is added.
+
+    `leave_out` names fields that only fill holes; `item_add` is put into the object itself, `add`
+    into the whole that it stands in.
+    """
 
     kind: Literal["json", "form", "none"] = "json"
     under: str = ""
     in_list: bool = False
+    leave_out: tuple[str, ...] = ()
+    item_add: dict[str, Any] = {}
     add: dict[str, Any] = {}
 
 
@@ -215,6 +229,8 @@ class Operation(_Table, frozen=True, kw_only=True):
     budgets: tuple[str, ...] = ()
     cost: int = 1
     seconds: float = 30.0
+    quotes: Literal["backslash", "doubled"] = "backslash"
+    """How a single quote inside of single quotes is written there, for texts that are a query language."""
 
 
 class Target(_Table, frozen=True, kw_only=True):
@@ -267,7 +283,7 @@ class Budget(_Table, frozen=True, kw_only=True):
     """How much may be asked: `limit` units in `window_seconds`, and how many calls at once.
 
     The headers, where the vendor sends them, correct the own count. `reset` is what its header
-    gives: seconds from now, or a time in seconds since 1970.
+    gives: seconds from now, or a time in seconds since 1970. `usage_header` has used/limit in one.
     """
 
     limit: int = 0
@@ -276,6 +292,7 @@ class Budget(_Table, frozen=True, kw_only=True):
     scope: Literal["connection", "system"] = "connection"
     remaining_header: str = ""
     limit_header: str = ""
+    usage_header: str = ""
     reset_header: str = ""
     reset: Literal["seconds", "epoch"] = "seconds"
     throttled_seconds: float = 60.0

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 TEXT_BYTES_MAX: Final = 262_144
 _PLACE: Final = re.compile(r"(?P<said>.*?) - at `\$(?P<path>.*)`\Z", re.DOTALL)
 _STEP: Final = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+|\.\.\.)\]|\['([^']*)'\]")
+KINDS: Final = ("config", "auth", "value", "remote", "page")
+"""What a hole of an operation may name."""
 SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "config": Config,
     "operations": Operation,
@@ -130,8 +132,8 @@ def _check_operation(manifest: Manifest, name: str, operation: Operation) -> Ite
     texts = {"path": operation.path, **operation.query, **operation.headers}
     for key, text in texts.items():
         for kind, hole in holes.named(text):
-            if kind not in ("config", "auth", "value", "remote"):
-                yield (*path, key), f"${{{kind}.{hole}}} is no hole (there are: config, auth, value, remote)"
+            if kind not in KINDS:
+                yield (*path, key), f"${{{kind}.{hole}}} is no hole (there are: {', '.join(KINDS)})"
             elif kind == "config" and hole not in manifest.config:
                 yield (*path, key), f"${{config.{hole}}} is no setting of [config]"
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import cyclopts
 
-from syncserver import sealing, settings
+from syncserver import settings
 from syncserver.cli import aligned, outcome
 from syncserver.commands import keys
 from syncserver.store import db
+from upstream import sealing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,6 +14,7 @@ from cyclopts import validators
 from syncserver import settings
 from syncserver.cli import outcome
 from syncserver.commands import setup
+from syncserver.commands.errors import SignInInvalid
 from syncserver.store import db, signins
 
 STDIN: Final = "-"
@@ -38,8 +41,7 @@ def configure(  # noqa: PLR0913  (each is an option of the command)
 ) -> int:
     """Let the people of a tenant sign in at their company's own issuer (OpenID Connect).
 
-    The issuer is asked once whether it is there and signs in a way that is allowed. Prints the address that
-    has to be registered there.
+    Prints the address that has to be registered there.
 
     Parameters
     ----------
@@ -54,8 +56,7 @@ def configure(  # noqa: PLR0913  (each is an option of the command)
     public_url
         Where browsers reach this service.
     role
-        VALUE=ROLE: who has VALUE in the claim gets ROLE (dispatcher, integrator, admin, readonly). May be given
-        several times; the first that fits counts.
+        VALUE=ROLE: who has VALUE in the claim gets ROLE. May be given several times; the first that fits counts.
     role_claim
         The claim that has the values, or a way through objects like realm_access.roles.
     domain
@@ -67,18 +68,13 @@ def configure(  # noqa: PLR0913  (each is an option of the command)
     session_hours
         How long a session lasts.
     check
-        Ask the issuer now.
+        Ask the issuer whether it is there and signs in a way that is allowed.
     """
-    try:
-        secret = _secret(secret_file)
-    except OSError as error:
-        sys.stderr.write(f"--secret-file: {error.strerror or error}\n")
-        return outcome.FAILED
-    wanted = setup.Wanted(
+    wanted = partial(
+        setup.Wanted,
         tenant_id=tenant,
         issuer=issuer,
         client_id=client_id,
-        secret=secret,
         public_url=public_url,
         roles=role,
         role_claim=role_claim,
@@ -87,7 +83,7 @@ def configure(  # noqa: PLR0913  (each is an option of the command)
         scopes=scope,
         session_hours=session_hours,
     )
-    return outcome.tell(_configure(wanted, check=check))
+    return outcome.tell(_configure(wanted, secret_file, check=check))
 
 
 @app.command
@@ -114,12 +110,12 @@ def remove(*, tenant: int = 1) -> int:
     return outcome.tell(outcome.asked(lambda database: setup.remove(database, tenant)))
 
 
-async def _configure(wanted: setup.Wanted, *, check: bool) -> str:
-    given = settings.load()
+async def _configure(wanted: Callable[..., setup.Wanted], secret_file: Path, *, check: bool) -> str:
+    given, whole = settings.load(), wanted(secret=_secret(secret_file))
 
     async def work(database: db.Database) -> str:
         return await setup.configure(
-            database, wanted, keys=given.secret_keys, allow_loopback=given.allow_loopback_vendors, check=check
+            database, whole, keys=given.secret_keys, allow_loopback=given.allow_loopback_vendors, check=check
         )
 
     return await outcome.asked(work)
@@ -127,4 +123,7 @@ async def _configure(wanted: setup.Wanted, *, check: bool) -> str:
 
 def _secret(file: Path) -> str:
     """Return the secret; on the command line itself every process of the machine could read it."""
-    return (sys.stdin.read() if str(file) == STDIN else file.read_text(encoding="utf-8")).strip()
+    try:
+        return (sys.stdin.read() if str(file) == STDIN else file.read_text(encoding="utf-8")).strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SignInInvalid(f"--secret-file: {getattr(exc, 'strerror', None) or 'it is no text'}") from exc

@@ -28,6 +28,7 @@ from uuid_utils.compat import uuid7
 from replication import hub
 from replication.state import Answer, Submission
 from syncserver import notify
+from syncserver.commands import words
 from syncserver.commands.errors import (
     CommandError,
     NoCatalogue,
@@ -37,11 +38,10 @@ from syncserver.commands.errors import (
     UnknownReplica,
 )
 from syncserver.store import audit, db, group
-from syncserver.store.audit import Entry
 from syncserver.store.catalogs import Catalogs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
     from replication.state import State
     from syncserver.store.db import Database
@@ -215,8 +215,8 @@ class Committers:
                 pending.outcome = await _judge(pending, found.states.get(pending.tenant_id))
             marks = [(pending.tenant_id, pending.mark) for pending in fresh if pending.mark]
             await group.write(connection, found, marks, prune=_oldest_mark(now_ms), hint=_hint(found))
-            if decided := list(_decided(fresh, found)):
-                await audit.record_all(connection, decided)
+            if entries := list(words.said(fresh, found)):
+                await audit.record_all(connection, entries)
         return [pending for pending in batch if pending.tenant_id not in got]
 
 
@@ -248,21 +248,6 @@ def _fail(pending: Pending, error: CommandError, cause: Exception | None) -> Non
 def _oldest_mark(now_ms: int) -> str:
     """Return the UUID, ordered by time, below which marks are pruned."""
     return str(UUID(int=max(0, now_ms - MARK_KEPT_MS) << 80))
-
-
-def _decided(fresh: Iterable[Pending], found: group.Read) -> Iterator[Entry]:
-    """Yield what the audit log is told: a person's word on a conflict, where it ended the conflict."""
-    for pending in fresh:
-        state, ends = found.states.get(pending.tenant_id), pending.submission.ends
-        if state is None or ends is None or all(update.id != ends[0] for update in state.effects.updates):
-            continue
-        yield Entry(
-            tenant_id=pending.tenant_id,
-            by=audit.person(pending.submission.person),
-            action="conflict_settled" if ends[1] else "conflict_undone",
-            object=f"conflict:{ends[0]}",
-            request=pending.request,
-        )
 
 
 def _hint(found: group.Read) -> str:

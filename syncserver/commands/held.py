@@ -19,7 +19,7 @@ from replication.state import Submission
 from replication.versions import Dot
 from syncserver.commands.errors import BadFilter, BadMutation, NotWaiting, UnknownHeld
 from syncserver.commands.office import Office, kept_under
-from syncserver.store import group, held, shown
+from syncserver.store import audit, group, held, shown
 
 if TYPE_CHECKING:
     from replication.catalog import Catalog
@@ -126,7 +126,8 @@ class Held:
         entry, _ = await self._found(who, held_id)
         async with self._database.transaction(who.tenant_id) as connection:
             await group.lock(connection, [who.tenant_id])
-            await held.discard(connection, who.tenant_id, entry.dot, who.person, reason)
+            if await held.discard(connection, who.tenant_id, entry.dot, who.person, reason):
+                await audit.record(connection, _discarded(who, held_id))
         entry, _ = await self._found(who, held_id)
         if (entry.state, entry.ended_by, entry.reason) != ("discarded", who.person, reason):
             raise NotWaiting(f"held mutation {held_id} was {entry.state} before")
@@ -154,6 +155,11 @@ class Held:
         if fault is not None:
             raise BadMutation(fault)
         return wanted
+
+
+def _discarded(who: Principal, held_id: str) -> audit.Entry:
+    by = audit.person(who.person)
+    return audit.Entry(tenant_id=who.tenant_id, by=by, action="held_discarded", object=f"held:{held_id}")
 
 
 def flaws_of(mutation: Mutation, catalog: Catalog) -> list[Flaw]:

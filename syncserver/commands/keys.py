@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from syncserver import sealing
 from syncserver.commands.errors import KeysMissing
 from syncserver.store import keys as stored
 from syncserver.store import people
+from upstream import sealing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from syncserver.store.db import Connection
 
 LIMIT: Final = 500
-LIMIT_MAX: Final = 1_000
 BYTES: Final = 1_000_000
-BYTES_MAX: Final = 8_000_000
 ROW_BYTES: Final = 150
 """What a change costs on the wire beside its fields, roughly."""
 
@@ -41,7 +39,7 @@ class Reader(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is wanted. Out of range is brought into range."""
+    """How much is wanted, within the limits that devices are told; of nothing, one is wanted."""
 
     limit: int | None = None
     max_bytes: int | None = None
@@ -51,12 +49,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rows(self) -> int:
         """Return how many changes a page may have."""
-        return min(max(1, self.limit or LIMIT), LIMIT_MAX)
+        return max(1, self.limit or LIMIT)
 
     @property
     def bytes(self) -> int:
         """Return how large a page may be; one commit is always sent."""
-        return min(max(1, self.max_bytes or BYTES), BYTES_MAX)
+        return max(1, self.max_bytes or BYTES)
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

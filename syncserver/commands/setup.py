@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from syncserver import sealing
 from syncserver.commands import claims, signin
 from syncserver.commands.errors import IssuerFailed, SignInInvalid, SignInNotConfigured
 from syncserver.oidc import fetch
@@ -17,6 +16,7 @@ from syncserver.oidc.issuers import ALGORITHMS, Issuers
 from syncserver.store import people, signins
 from syncserver.store.errors import NoSuchTenant
 from syncserver.store.signins import Config, SignIn
+from upstream import sealing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

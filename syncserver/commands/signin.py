@@ -19,12 +19,12 @@ from uuid import UUID, uuid5
 import msgspec
 import structlog
 
-from syncserver import sealing
 from syncserver.commands import errors
 from syncserver.commands.claims import NotAllowed, name_of, role_of
 from syncserver.oidc import id_token
 from syncserver.oidc.errors import IssuerFailed, OidcError, TokenRefused
 from syncserver.store import audit, people, signins
+from upstream import sealing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response, Router, get, post
 
 from replication import wire
+from replication.forms import Form
 from syncserver.commands import page
 from syncserver.commands.access import LABEL_CHARACTERS_MAX, Writer
 from syncserver.commands.page import Asked, Reader
@@ -18,6 +20,8 @@ from syncserver.http.problems import Problem
 
 LABEL_HEADER: Final = "X-Device-Label"
 LABEL: Final = "default"
+LARGE_BYTES: Final = 262_144
+"""A push that takes longer to read than others should wait for it is read beside them."""
 
 _ENROL: Final = msgspec.json.Decoder(wire.EnrolRequest)
 _REFRESH: Final = msgspec.json.Decoder(wire.RefreshRequest)
@@ -110,7 +114,7 @@ async def push(request: Asking) -> Response[bytes]:
     """Settle mutations."""
     own = parts.found(request)
     sent, form = await body.expanded(request, own.limits.bytes), negotiation.form_sent(request.headers)
-    asked = wire.decode_push(sent, own.limits, form)
+    asked = await _read(sent, own.limits, form)
     settled = await own.pushes.push(await _writer(request, own), asked, own.limits.mutations, now_ms=own.now_ms())
     own.metrics.settled(settled.verdicts)
     was_cut = len(settled.verdicts) < len(asked.mutations)
@@ -124,6 +128,12 @@ async def push(request: Asking) -> Response[bytes]:
         durable=0,
     )
     return body.answer(request, _ENCODE(answer))
+
+
+async def _read(sent: bytes, limits: wire.Limits, form: Form) -> wire.PushRequest:
+    if len(sent) < LARGE_BYTES:
+        return wire.decode_push(sent, limits, form)
+    return await asyncio.to_thread(wire.decode_push, sent, limits, form)
 
 
 @post(wire.PATH_PULL, opt=opt(PULL), status_code=200)

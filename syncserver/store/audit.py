@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Action: TypeAlias = Literal[
     "catalog_published",
     "code_created",
-    "config_changed",
     "conflict_settled",
     "conflict_undone",
     "device_enrolled",

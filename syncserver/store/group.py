@@ -17,7 +17,7 @@ from replication.memberships import Memberships
 from replication.rows import Remembered
 from replication.state import Replica, Settled, State, Submission
 from replication.versions import Dot
-from syncserver.store import changes, conflicts, held, memberships, proofs, records, statements
+from syncserver.store import changes, conflicts, corrections, held, memberships, proofs, records, statements
 from syncserver.store.catalogs import NO_VERSION, Catalogs
 from syncserver.store.columns import columns
 
@@ -89,6 +89,7 @@ async def write(
         hint,
         *held.columns_of(states),
         *held.released_columns_of(states),
+        *corrections.columns_of(states),
     )
     assert row is not None, "an aggregate without groups gives one row"
     assert row["counted"] == len(states), "a number line moved without its lock"

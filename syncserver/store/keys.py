@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from syncserver import sealing
 from syncserver.store import audit, signins, statements
 from syncserver.store.audit import Actor, Entry
+from upstream import sealing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ Statements are in `sql/`.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -16,7 +16,6 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -25,27 +24,16 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import BYTEA, JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import BYTEA, JSONB
 
-METADATA: Final = MetaData()
-KEY: Final = Text(collation="C")
-"""Text that is compared as bytes."""
+from syncserver.store import upstream_tables
+from syncserver.store.shapes import ID, INSTANT, KEY, METADATA
+from syncserver.store.shapes import now as _now
+from syncserver.store.shapes import of_tenant as _of_tenant
+from syncserver.store.shapes import tenant as _tenant
 
-INSTANT: Final = TIMESTAMP(timezone=True)
-ID: Final = UUID(as_uuid=False)
-
-
-def _tenant() -> Column[Any]:
-    return Column("tenant_id", Integer, nullable=False)
-
-
-def _of_tenant() -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(["tenant_id"], ["tenants.tenant_id"])
-
-
-def _now(name: str) -> Column[Any]:
-    return Column(name, INSTANT, nullable=False, server_default=func.now())
-
+UPSTREAM: Final = upstream_tables.TABLES
+"""The tables of `upstream`, declared in a file of their own."""
 
 tenants: Final = Table(
     "tenants",
@@ -53,6 +41,7 @@ tenants: Final = Table(
     Column("tenant_id", Integer, Identity(), nullable=False),
     Column("name", Text, nullable=False),
     _now("created_at"),
+    Column("weight", Integer, CheckConstraint("weight BETWEEN 1 AND 1000"), nullable=False, server_default="1"),
     PrimaryKeyConstraint("tenant_id"),
 )
 

@@ -160,7 +160,7 @@ class Talkative:
         self.told("the client secret", peer.SECRET)
         for what in ("name", "email"):
             self.told(f"the {what} of a person", peer.PERSON[what])
-        assert await self._through(issuer, tenant) == 302
+        assert await self._through(tenant) == 302
         session = (await self.ask("GET", "/v1/auth/session")).json()
         csrf = {"x-csrf-token": self.told("a csrf token", session["csrf"])}
         tool = await self.ask("POST", "/v1/auth/token", headers=csrf)
@@ -168,17 +168,17 @@ class Talkative:
         await self.ask("POST", "/v1/work_orders", json={"title": self.made_up("a title")})
         await self.ask("POST", "/v1/auth/logout", headers=csrf)
         issuer.change = lambda claims: {**claims, "nonce": "wrong"}
-        assert await self._through(issuer, tenant) == 401
+        assert await self._through(tenant) == 401
         issuer.change, issuer.sign = (lambda claims: claims), peer.unsigned
-        assert await self._through(issuer, tenant) == 401
-        issuer.sign, issuer.denies = (lambda claims: issuer.signer.sign(claims)), True
-        assert await self._through(issuer, tenant) == 403
+        assert await self._through(tenant) == 401
+        issuer.sign, issuer.denies = issuer.signer.sign, True
+        assert await self._through(tenant) == 403
         issuer.denies, issuer.status = False, {"/token": 500}
-        assert await self._through(issuer, tenant) == 502
+        assert await self._through(tenant) == 502
         for token in issuer.tokens:
             self.told("an ID token", token)
 
-    async def _through(self, issuer: Issuer, tenant: int) -> int:
+    async def _through(self, tenant: int) -> int:
         away = await self.ask("GET", "/v1/auth/signin", params={"tenant": tenant})
         asked = dict(part.split("=", 1) for part in urlsplit(away.headers["location"]).query.split("&"))
         for what in ("state", "nonce"):

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,13 +18,13 @@ import pytest
 from syncserver.dev import server as dev_server
 from tests.acceptance.served import CHECKOUT, Served
 from tests.acceptance.talkative import Talkative
-from tests.integration.conftest import bare_url, postgres_url, template  # noqa: F401  (fixtures)
 from tests.integration.proxy import Proxy
 from tests.integration.test_command_line import fieldsync
 from tests.peers import issuer as peer
+from tests.services import create_database, postgres_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.peers.issuer import Issuer
@@ -32,6 +32,19 @@ if TYPE_CHECKING:
 KEY = "a-secret-key-0123456789abcdef-0123456789abcdef"
 LOUD = {"FIELDSYNC_LOG_LEVEL": "debug", "FIELDSYNC_ALLOW_LOOPBACK_VENDORS": "1"}
 READY_SECONDS_MAX = 60
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    """Give the URL of a PostgreSQL on which databases may be made."""
+    with postgres_server() as server:
+        yield server.url
+
+
+@pytest.fixture
+async def bare_url(server_url: str) -> str:
+    """Give the address of an empty database."""
+    return await create_database(server_url)
 
 
 class Loud(Served):
@@ -43,44 +56,46 @@ class Loud(Served):
         return {**super().environment, **LOUD}
 
 
-@asynccontextmanager
-async def served(database_url: str, log: Path) -> AsyncIterator[str]:
-    """Run `fieldsync serve` as a process until the block ends."""
-    port = dev_server.free_port(0)
+def start(database_url: str, port: int, log: Path) -> subprocess.Popen[bytes]:
+    """Start `fieldsync serve` as a process that writes to a file."""
     given = {"FIELDSYNC_DATABASE_URL": database_url, "FIELDSYNC_SECRET_KEYS": KEY, "FIELDSYNC_PORT": str(port), **LOUD}
     with log.open("wb") as out:
-        running = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "syncserver", "serve"],
             stdout=out,
             stderr=out,
             cwd=CHECKOUT,
             env={**os.environ, **given},
         )
-    url = f"http://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def served(database_url: str, log: Path) -> AsyncIterator[str]:
+    """Serve in a process of its own until the block ends."""
+    port = dev_server.free_port(0)
+    running, url = start(database_url, port, log), f"http://127.0.0.1:{port}"
     try:
-        await ready(url, log)
+        await ready(url)
         yield url
     finally:
         running.send_signal(signal.SIGTERM)
         await asyncio.to_thread(running.wait, 60)
 
 
-async def ready(url: str, log: Path) -> None:
+async def ready(url: str) -> None:
     """Wait until a service answers."""
     async with httpx.AsyncClient() as client:
         for _ in range(READY_SECONDS_MAX * 10):
-            try:
+            with suppress(httpx.TransportError):
                 if (await client.get(f"{url}/ready")).status_code == 200:
                     return
-            except httpx.TransportError:
-                pass
             await asyncio.sleep(0.1)
-    pytest.fail(log.read_text())
+    pytest.fail("the server did not become ready")
 
 
 async def configured(database_url: str, issuer: Issuer, url: str, file: Path, key: str = KEY) -> None:
     """Set a sign-in up by the command."""
-    file.write_text(peer.SECRET)
+    await asyncio.to_thread(file.write_text, peer.SECRET)
     words = ("--issuer", issuer.url, "--client-id", peer.CLIENT, "--secret-file", str(file), "--public-url", url)
     role = ("--role", "planner=dispatcher")
     given = {"FIELDSYNC_SECRET_KEYS": key, **LOUD}
@@ -88,7 +103,7 @@ async def configured(database_url: str, issuer: Issuer, url: str, file: Path, ke
     assert code == 0, complaint
 
 
-async def test_a_server_in_production_writes_down_nothing_of_it(bare_url: str, tmp_path: Path) -> None:  # noqa: F811  (a fixture)
+async def test_a_server_in_production_writes_down_nothing_of_it(bare_url: str, tmp_path: Path) -> None:
     """Every route, well and badly, sign-ins that fail, devices that are refused, and a database that goes away."""
     password = urlsplit(bare_url).password
     assert password
@@ -148,7 +163,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-async def test_a_start_that_fails_does_not_quote_the_password(bare_url: str, wrong: str) -> None:  # noqa: F811  (a fixture)
+async def test_a_start_that_fails_does_not_quote_the_password(bare_url: str, wrong: str) -> None:
     """A wrong DSN is told by what is wrong with it, not by what it says."""
     password = urlsplit(bare_url).password
     assert password
@@ -187,7 +202,5 @@ async def test_a_development_server_keeps_it_out_of_its_logs_too(tmp_path: Path)
         }
 
     assert {"server.log", "worker.log"} <= {path.name for path in logs}
-    assert {path.name: talker.found_in(text) for path, text in logs.items()} == dict.fromkeys(
-        (p.name for p in logs), []
-    )
+    assert {path.name: found for path, text in logs.items() if (found := talker.found_in(text))} == {}
     assert "request" in next(text for path, text in logs.items() if path.name == "server.log")

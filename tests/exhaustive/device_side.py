@@ -24,7 +24,7 @@ from replication import wire
 from replication.mutation import Mutation
 from replication.state import Submission
 from replication.verdict import MutationVerdict
-from tests.exhaustive.hub_side import EPOCH, Hub, Page, Reply, Request
+from tests.exhaustive.hub_side import EPOCH, Page, Reply, Request
 from tests.exhaustive.truth import NOBODY, Broken, Known, Place
 from tests.exhaustive.watch import Seen
 from tests.exhaustive.worlds import JOB, JOBS, Deed, World
@@ -111,7 +111,9 @@ class Handset:
         self._store = Store(":memory:")
         self._device = Device(self._store, _Wire(), machine)  # type: ignore[arg-type]  # it only has to catch
         self._exchange: Exchange = self._device._exchange
-        self._tables = [name for (name,) in self._store._all("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+        self._tables = [
+            name for (name,) in self._store._all("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")
+        ]
         with self._store.transaction():
             self._store.enrol(Enrolment(f"replica-{rid}", rid, "token", "refresh", EPOCH, 1, wire.Limits()))
             self._store.set_catalog(world.catalog)
@@ -130,7 +132,9 @@ class Handset:
         n = self._n = phone.last_n + 1
         shown = phone.screen or {}
         mark = f"{chr(ord('a') + self._rid - 10)}{n}"
-        fields = {name: value(mark, shown.get(name)) if callable(value) else value for name, value in deed.fields.items()}
+        fields = {
+            name: value(mark, shown.get(name)) if callable(value) else value for name, value in deed.fields.items()
+        }
         if deed.tx:
             with self._device.transaction():
                 for name, value in fields.items():
@@ -141,9 +145,9 @@ class Handset:
                 self._device.do(JOBS, JOB, name, made)
         else:
             self._device.edit(JOBS, JOB, **fields)
-        return self._saw(self._after(phone, phone.shown, phone.told), shown, phone)
+        return self._saw(self._after(phone, phone.shown, phone.told), phone)
 
-    def _saw(self, after: Phone, screen: Mapping[str, Any], before: Phone) -> Phone:
+    def _saw(self, after: Phone, before: Phone) -> Phone:
         """Note what the person had seen of each cell: what the first unanswered edit of it had."""
         waiting = dict(before.waiting)
         for mutation in after.unsent[len(before.unsent) :]:
@@ -199,7 +203,9 @@ class Handset:
         self._load(phone)
         told = msgspec.json.decode(page.body, type=wire.PullAnswer)
         self._exchange._take_page(told)
-        shown = {place: phone.shown.get(place, NOBODY) | known for place, known in {**phone.shown, **page.knows}.items()}
+        shown = {
+            place: phone.shown.get(place, NOBODY) | known for place, known in {**phone.shown, **page.knows}.items()
+        }
         highest = max([phone.told, int(told.cursor)])
         return self._after(phone, shown, highest)
 
@@ -209,7 +215,7 @@ class Handset:
         try:
             with self._store.transaction():
                 self.edit(phone, deed)
-                raise Killed
+                raise Killed  # noqa: TRY301  (it stands for a kill here, not for a fault that a function reports)
         except Killed:
             left = self._loaded = self._rows()
         if left != phone.rows:

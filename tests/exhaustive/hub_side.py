@@ -94,7 +94,13 @@ def begin(world: World) -> Hub:
         for name, value in mutation.set.items()
     }
     known = {place: line.known for place, line in lines.items()}
-    return Hub(world, store, Truth(lines, dict.fromkeys(kinds, 0) | {OFFICE: 1}), {store.seq: known}, {rid: () for rid in kinds})
+    return Hub(
+        world,
+        store,
+        Truth(lines, dict.fromkeys(kinds, 0) | {OFFICE: 1}),
+        {store.seq: known},
+        dict.fromkeys(kinds, ()),
+    )
 
 
 def serve(hub: Hub, request: Request) -> tuple[Hub, Reply]:
@@ -112,7 +118,15 @@ def office_write(hub: Hub, deed: Deed, *, stale: bool) -> Hub:
     cells, before = by_cell(hub.world, fields), by_cell(hub.world, shown)
     was = {name: before[name] for name in cells}
     mutation = Mutation(
-        n=0, op="set", collection=JOBS, id=JOB, base=rev, rev=rev, set=cells, do=dict(deed.do), was=was
+        n=0,
+        op="set",
+        collection=JOBS,
+        id=JOB,
+        base=rev,
+        rev=rev,
+        set=cells,
+        do={name: dict(op) for name, op in deed.do.items()},
+        was=was,
     )
     return _judged(hub, _by_office(mutation), {n: hub.moments[rev]})[0]
 
@@ -149,8 +163,12 @@ def page(hub: Hub, cursor: int | None) -> Page:
 def _commit(hub: Hub, seq: int, rows: list[Any]) -> wire.Commit:
     changes = []
     for row in rows:
-        change = next(each for each in reversed(hub.store.changes) if each.seq <= row.seq and each.record_id == row.record_id)
-        changes.append(wire.Change(op=row.op, collection=row.collection, id=row.record_id, rev=change.seq, fields=change.state))
+        change = next(
+            each for each in reversed(hub.store.changes) if each.seq <= row.seq and each.record_id == row.record_id
+        )
+        changes.append(
+            wire.Change(op=row.op, collection=row.collection, id=row.record_id, rev=change.seq, fields=change.state)
+        )
     return wire.Commit(seq=seq, changes=tuple(changes))
 
 
@@ -184,8 +202,10 @@ def _judged(hub: Hub, submission: Submission, seen: Seen) -> tuple[Hub, Answer, 
     fresh = store.changes[len(hub.store.changes) :]
     moments = {**hub.moments, **{change.seq: watch.knows[change.dot.n] for change in fresh}}
     fresh_n = [n for n in watch.knows if n > hub.truth.applied[submission.rid]]
-    made = tuple((each, seen[each.n]) for each in submission.mutations if submission.numbered and each.n in fresh_n)
-    sent = {**hub.sent, submission.rid: (*hub.sent[submission.rid], *made)}
+    made = tuple(
+        (each, seen[each.n]) for each in submission.mutations if isinstance(each, Mutation) and each.n in fresh_n
+    )
+    sent = {**hub.sent, submission.rid: (*hub.sent[submission.rid], *made)} if submission.numbered else hub.sent
     return Hub(hub.world, store, watch.truth(), moments, sent), answer, watch.knows
 
 

@@ -30,7 +30,9 @@ def check_hub(hub: Hub) -> None:
     for rid in hub.sent:
         if hub.sent[rid]:
             again = hub_side.repeat(hub, rid)
-            require("what is asked again changes nothing", rid, holds=keys.of_store(again.store) == keys.of_store(hub.store))
+            require(
+                "what is asked again changes nothing", rid, holds=keys.of_store(again.store) == keys.of_store(hub.store)
+            )
 
 
 def _check_store(world: World, store: Store, must: Truth) -> None:
@@ -95,7 +97,11 @@ def check_phone(phone: Phone, handset: Handset) -> None:
     for cell, value in newest.items():
         flat = value if isinstance(value, dict) else {cell: value}
         on_screen = {name: (phone.screen or {}).get(name) for name in flat}
-        require("an edit without a verdict is on the screen", (cell, on_screen), holds=cell in later_ops or on_screen == flat)
+        require(
+            "an edit without a verdict is on the screen",
+            (cell, on_screen),
+            holds=cell in later_ops or on_screen == flat,
+        )
 
 
 def check_pair(hub: Hub, phone: Phone) -> None:
@@ -109,4 +115,6 @@ def check_pair(hub: Hub, phone: Phone) -> None:
         record = hub.store.record((JOBS, JOB))
         assert record is not None, "no world deletes its record"
         shown = fields(record, hub.world.catalog.collections[JOBS])
-        require("a device that has heard all shows what the hub has", (phone.screen, shown), holds=phone.screen == shown)
+        require(
+            "a device that has heard all shows what the hub has", (phone.screen, shown), holds=phone.screen == shown
+        )

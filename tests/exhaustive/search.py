@@ -238,8 +238,9 @@ class Search:
                 page = self._once("page", self._page, hub, self.phones[phone].cursor)
                 phone, answers = self._step(hub, link, action.how) if action.how else link
                 return self._once("pull", self._pull, device, phone, page), answers
-        self._once("die", self._die, device, phone)
-        return phone, ()
+            case _:
+                self._once("die", self._die, device, phone)
+                return phone, ()
 
     def _once(self, name: str, step: Callable[..., Any], *what: Any) -> Any:
         """Take a step of the real code, or remember where it led."""

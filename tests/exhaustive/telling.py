@@ -28,7 +28,7 @@ def _told(search: Search, node: Node, action: Action) -> Iterator[str]:
     link, who = links[action.device], f"device {action.device + 1}"
     match action.name:
         case "push":
-            yield from _push(search, hub, link, action)
+            yield from _push(search, link, action)
         case "pull" if action.how:
             yield f"{who} asks for what is new (seq {search.hubs[hub].seq}); the page is slow"
             yield from _told(search, node, action.how)
@@ -44,7 +44,7 @@ def _told(search: Search, node: Node, action: Action) -> Iterator[str]:
             yield f"{who} dies; what was on its way to it is lost"
 
 
-def _push(search: Search, hub: int, link: Link, action: Action) -> Iterator[str]:
+def _push(search: Search, link: Link, action: Action) -> Iterator[str]:
     request = search.requests[search._request(action.device, link[0], action.which)]
     numbers = ", ".join(str(mutation.n) for mutation in request.submission.mutations)
     yield f"device {action.device + 1} pushes n={numbers}"

@@ -17,7 +17,7 @@ from tests.exhaustive.worlds import World
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is put in the place of what, in which world that must show, as which broken promise, after how many steps."""
+    """A mistake, the world in which it must show, the promise that it breaks, and after how many steps at most."""
 
     name: str
     plant: Callable[[pytest.MonkeyPatch], None]

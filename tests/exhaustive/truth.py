@@ -121,25 +121,29 @@ def saw(line: Line, asked: Asked) -> bool:
 def _contend(rule: Rule, line: Line, asked: Asked, whole: Any) -> Told:
     mine, theirs = _place(rule, {asked.authority}), _place(rule, line.authors)
     if mine == theirs and rule.tie == "manual":
-        waits = replace(line, waiting=line.waiting | {(asked.dot, whole)}, **_heard(line, asked))
+        waits = replace(line, waiting=line.waiting | {(asked.dot, whole)}, known=line.known | {asked.dot})
         return Told("parked", _closed(waits, asked), clash=True)
     if mine < theirs or (mine == theirs and rule.tie == "last"):
         beaten = line.lost | {(dot, line.value) for dot in line.standing}
         return Told("applied", replace(_installed(line, asked, whole, over=line.over), lost=beaten), clash=True)
-    keeps = replace(line, lost=line.lost | {(asked.dot, whole)}, **_heard(line, asked))
+    keeps = replace(line, lost=line.lost | {(asked.dot, whole)}, known=line.known | {asked.dot})
     return Told("superseded", keeps, clash=True)
 
 
 def _installed(line: Line, asked: Asked, value: Any, *, over: Known) -> Line:
     authors = frozenset({asked.authority})
-    new = replace(line, value=value, standing=frozenset({asked.dot}), over=over, authors=authors, **_heard(line, asked))
+    new = replace(
+        line, value=value, standing=frozenset({asked.dot}), over=over, authors=authors, known=line.known | {asked.dot}
+    )
     return _closed(new, asked)
 
 
 def _joined(line: Line, asked: Asked) -> Line:
     """Let a write of the same value stand beside those that stand there."""
     both = line.authors | {asked.authority}
-    return _closed(replace(line, standing=line.standing | {asked.dot}, authors=both, **_heard(line, asked)), asked)
+    return _closed(
+        replace(line, standing=line.standing | {asked.dot}, authors=both, known=line.known | {asked.dot}), asked
+    )
 
 
 def _merged(line: Line, asked: Asked, value: Any, hub: Dot) -> Line:
@@ -154,10 +158,6 @@ def _closed(line: Line, asked: Asked) -> Line:
     own = frozenset(each for each in line.waiting if asked.is_device and each[0][0] == asked.dot[0])
     ended = frozenset(each for each in own if each[0] != asked.dot)
     return replace(line, waiting=line.waiting - ended, over=line.over | {dot for dot, _ in ended})
-
-
-def _heard(line: Line, asked: Asked) -> dict[str, Known]:
-    return {"known": line.known | {asked.dot}}
 
 
 def _whole(rule: Rule, line: Line, asked: Asked) -> Any:

@@ -50,15 +50,15 @@ class Watch:
             if first > applied + 1:
                 _same("a gap is answered with the number that is due", applied + 1, expected)
                 break
-            for n, mutation in run if first <= applied else ():
-                self._again(n, mutation, next(due, None))
+            for n, _ in run if first <= applied else ():
+                self._again(n, next(due, None))
             if first == applied + 1:
                 self._judge(run, due)
         else:
             _same("nothing is missing where there is no gap", None, expected)
         _same("there is a verdict for each mutation and no more", None, next(due, None))
 
-    def _again(self, n: int, mutation: Mutation, verdict: MutationVerdict | None) -> None:
+    def _again(self, n: int, verdict: MutationVerdict | None) -> None:
         """A mutation that was settled gets the same verdict for ever."""
         stored, knows = self.told[self._rid, n]
         _same(f"the verdict of {self._rid}:{n} is given again as it was stored", stored, msgspec.json.encode(verdict))
@@ -93,11 +93,11 @@ class Watch:
             must = truth.judge(self._world.rules[name], self.lines[JOB, name], asked, hub)
             self._hub = hub if must.verdict == "merged" else self._hub
             self.lines[JOB, name] = must.line
-            self._compare_cell(f"{name} of {self._rid}:{n}", name, asked, must, told)
+            self._compare_cell(f"{name} of {self._rid}:{n}", asked, must, told)
             if must.clash:
                 self.entries.add(f"{self._rid}-{n}-{name}")
 
-    def _compare_cell(self, what: str, name: str, asked: Asked, must: Told, told: CellVerdict) -> None:
+    def _compare_cell(self, what: str, asked: Asked, must: Told, told: CellVerdict) -> None:
         if must.verdict != told.verdict:
             raise Broken(_promise(must, told), f"{what} must be {must.verdict}, but the hub says {told.verdict}")
         _same(f"{what}: an entry is named where there is a conflict", must.clash, told.conflict is not None)
@@ -114,7 +114,9 @@ class Watch:
     def _bad(self, mutation: Mutation) -> set[str]:
         """Return the cells whose value their kind does not have."""
         rules = self._world.rules
-        return {name for name, value in mutation.set.items() if rules[name].kind == "integer" and isinstance(value, str)}
+        return {
+            name for name, value in mutation.set.items() if rules[name].kind == "integer" and isinstance(value, str)
+        }
 
 
 def _promise(must: Told, told: CellVerdict) -> str:

@@ -180,12 +180,21 @@ TX: Final = World(
 )
 
 QUICK: Final = (
-    FIRST,
-    LAST,
-    replace(LAST, name="three devices", edits=(1, 1, 1), office=0),
-    MANUAL,
-    MERGES,
-    RANKED_GROUP,
-    TX,
+    replace(FIRST, states_min=250_000),
+    replace(LAST, states_min=100_000),
+    replace(LAST, name="three devices", edits=(1, 1, 1), office=0, states_min=25_000),
+    replace(MANUAL, states_min=100_000),
+    replace(MERGES, office=0, states_min=40_000),
+    replace(MERGES, name="merges with the office", edits=(1, 1), states_min=5_000),
+    replace(RANKED_GROUP, office=0, states_min=25_000),
+    replace(RANKED_GROUP, name="ranked group with the office", edits=(1, 1), states_min=9_000),
+    replace(TX, states_min=50_000),
 )
-LONG: Final = ()
+LONG: Final = (
+    replace(FIRST, name="first, two edits each", edits=(2, 2), office=0, states_min=500_000),
+    replace(LAST, name="last, two edits each", edits=(2, 2), states_min=2_500_000),
+    replace(LAST, name="three devices with the office", edits=(1, 1, 1), states_min=600_000),
+    replace(MERGES, states_min=650_000),
+    replace(RANKED_GROUP, states_min=500_000),
+    replace(TX, name="tx, and one edit more", edits=(3, 2), states_min=1_200_000),
+)

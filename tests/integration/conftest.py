@@ -9,13 +9,14 @@ import pytest
 
 from syncserver.store import db, migrate
 from tests.integration.service import Service, serving
+from tests.integration.signing import browser, issuer
 from tests.integration.world import World
 from tests.services import create_database, drop_database, postgres_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["postgres_url"]  # a fixture for all tests of this folder
+__all__ = ["browser", "issuer", "postgres_url"]  # fixtures for all tests of this folder
 
 
 @pytest.fixture(scope="session")

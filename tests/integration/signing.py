@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
-from syncserver.commands import setup
+from syncserver.commands import audit, setup
 from tests.integration.service import KEYS
+from tests.peers import issuer as peer
 from tests.peers.issuer import CLIENT, SECRET
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from syncserver.store.db import Database
     from tests.integration.service import Service
     from tests.peers.issuer import Issuer
@@ -36,6 +40,12 @@ async def configure(database: Database, tenant: int, issuer: Issuer, url: str, /
         **changed,
     }
     return await setup.configure(database, setup.Wanted(**wanted), keys=KEYS, allow_loopback=True, check=True)
+
+
+async def noted(service: Service, action: str = "sign_in") -> list[tuple[str | None, str]]:
+    """Give person and outcome of the newest entries of the audit log."""
+    found = await audit.page(service.database, service.tenant, audit.Sought(limit=10, action=action))
+    return [(row.person, row.outcome) for row in found.rows]
 
 
 class Browser:
@@ -77,3 +87,17 @@ class Browser:
     async def csrf(self) -> dict[str, str]:
         """Give the header that a write needs beside the cookie."""
         return {"x-csrf-token": (await self.session())["csrf"]}
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[Issuer]:
+    """Give an issuer that behaves."""
+    async with peer.running() as made:
+        yield made
+
+
+@pytest.fixture
+async def browser(service: Service, issuer: Issuer) -> Browser:
+    """Give a browser of somebody whose tenant signs in at the issuer."""
+    await configure(service.database, service.tenant, issuer, service.url)
+    return Browser(service)

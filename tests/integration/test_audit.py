@@ -19,6 +19,8 @@ from tests.integration.service import ANA, BEN, DORA, Service, problem, uid
 if TYPE_CHECKING:
     import httpx
 
+RENAMED = ("fields.priority]", "fields.urgency]")
+
 
 async def administrator(service: Service) -> httpx.AsyncClient:
     """Return a client of an administrator."""
@@ -220,3 +222,49 @@ async def test_a_token_is_revoked_by_the_beginning_of_its_id(service: Service) -
         await handed.revoke(service.database, service.tenant, listed[0].id)
     ended = await asyncio.gather(*(people.find_token(service.database, token) for token in made))
     assert sum(found is None for found in ended) == 1
+
+
+async def test_what_was_held_is_released_or_discarded_in_the_log_once(service: Service) -> None:
+    """Both endings are noted with who ended it; a repeat, and one that came too late, are not."""
+    admin, ana = await administrator(service), await service.device()
+    desk = await service.office()
+    for number in (1, 2):
+        await desk.create(number, assignee_id=ANA)
+    await ana.pull()
+    await service.publish(RENAMED)
+    for number in (1, 2):
+        await ana.settled(ana.edit(number, set={"priority": "high"}))
+    first, second = (f"/v1/held/{ana.enrolled['rid']}-{n}" for n in (1, 2))
+    better, why = {"set": {"urgency": "high"}}, {"reason": "no longer so"}
+
+    released = await asyncio.gather(*(desk.client.post(f"{first}/release", json=better) for _ in range(3)))
+    for _ in range(2):
+        assert (await desk.client.post(f"{second}/discard", json=why)).status_code == 200
+
+    assert min(answer.status_code for answer in released) == 200
+    rows = [row for row in await entries(admin) if row["action"].startswith("held_")]
+    assert [(row["action"], row["object"], row["person"]) for row in rows] == [
+        ("held_discarded", f"held:{ana.enrolled['rid']}-2", DORA),
+        ("held_released", f"held:{ana.enrolled['rid']}-1", DORA),
+    ]
+
+
+async def test_two_people_who_undo_at_once_are_noted_once(service: Service) -> None:
+    """Of words on one conflict that come together, the one that took hold is in the log."""
+    desk, admin = await service.office(), await administrator(service)
+    ana = await service.device()
+    rev = (await desk.create(1, title="Boiler", assignee_id=ANA))["rev"]
+    await ana.pull()
+    await desk.change(1, rev, title="Boiler, cellar")
+    await ana.settled(ana.edit(1, set={"title": "Boiler, roof"}))
+    (conflict,) = await desk.conflicts()
+    there = f"/v1/conflicts/{conflict['id']}"
+    shown = (await desk.client.get(there)).json()["shown"]
+    word = {"dot": shown["dot"], "siblings": shown["siblings"]}
+
+    answers = await asyncio.gather(*(desk.client.post(f"{there}/undo", json=word) for _ in range(5)))
+
+    assert sorted({answer.status_code for answer in answers}) == [200, 409]
+    done = [answer for answer in answers if answer.status_code == 200]
+    rows = await entries(admin, action="conflict_undone")
+    assert [row["request"] for row in rows] == [answer.headers["x-request-id"] for answer in done]

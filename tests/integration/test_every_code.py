@@ -38,8 +38,8 @@ ELSEWHERE = {
     "signin_not_allowed": f"{SIGNIN}::test_who_has_no_place_gets_no_session",
     "signin_not_configured": f"{SIGNIN}::test_a_tenant_is_a_number",
     "signin_issuer_failed": f"{SIGNIN}::test_an_issuer_that_fails_is_told_as_that",
-    "csrf_refused": f"{SIGNIN}::test_a_page_of_somebody_else_cannot_write",
-    "no_session": f"{SIGNIN}::test_a_token_that_is_no_session_is_no_cookie",
+    "csrf_refused": "tests/integration/test_sessions.py::test_a_page_of_somebody_else_cannot_write",
+    "no_session": "tests/integration/test_sessions.py::test_a_token_that_is_no_session_is_no_cookie",
     "keys_missing": "tests/integration/test_keys.py::test_a_secret_of_a_key_that_is_not_set_stops_the_rewrapping",
     "not_waiting": f"{HELD}::test_a_release_has_one_effect",
 }
@@ -89,7 +89,8 @@ def assert_is_met(code: str, place: str) -> None:
     path, _, name = place.partition("::")
     tree = ast.parse((CHECKOUT / path).read_text(encoding="utf-8"))
     tests = [node for node in tree.body if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)]
-    (found,) = [ast.unparse(each) for each in tests if each.name == name]
+    found = next((ast.unparse(each) for each in tests if each.name == name), None)
+    assert found is not None, f"{place} is not there"
     errors = [error.__name__ for error in CommandError.__subclasses__() if error.code == code]
     assert any(word in found for word in (code, *errors)), f"{place} does not meet {code}"
 

@@ -284,3 +284,20 @@ async def test_no_bytes_are_a_mistake_of_ours(
             assert answer.status_code in (200, 400, 401, 415), answer.text
             if answer.status_code != 200:
                 assert problem(answer)
+
+
+@pytest.mark.parametrize("form", ["json", "msgpack"])
+async def test_a_large_push_with_a_bottomless_value_is_settled_around_it(service: Service, form: Form) -> None:
+    """It is read beside other requests, and only the mutation that nobody can read is refused."""
+    ana = await speaker(service, form)
+    nest = b"\x91" * 300_000 + b"\xc0" if form == "msgpack" else b"[" * 300_000 + b"]" * 300_000
+    batch = [
+        ana.edit(1, op="create"),
+        ana.edit(2, op="create", set={"title": msgspec.Raw(nest)}),
+        ana.edit(3, op="create"),
+    ]
+
+    answer = await ana.settled(*batch)
+
+    assert verdicts(answer) == ["applied", "refused", "applied"]
+    assert codes(answer)[1] == "bad_mutation"

@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from clients.device import Device
-from syncserver import sealing
 from syncserver.commands import keys
 from syncserver.commands.errors import KeysMissing
 from syncserver.store import audit, devices, signins
 from syncserver.store.signins import Config, SignIn
 from tests.integration.service import ANA, Service, problem, serving, uid
+from upstream import sealing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,37 +8,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from syncserver.commands import access, audit
-from syncserver.commands import signin as signins_of_commands
+from syncserver.commands import signin
 from syncserver.commands.errors import SignInInvalid
-from syncserver.store import people, signins
+from syncserver.store import signins
 from tests.integration.service import Service, problem, uid
-from tests.integration.signing import Browser, configure
+from tests.integration.signing import Browser, configure, noted
 from tests.peers import issuer as peer
 from tests.peers.issuer import SECRET, Issuer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[Issuer]:
-    """Give an issuer that behaves."""
-    async with peer.running() as made:
-        yield made
-
-
-@pytest.fixture
-async def browser(service: Service, issuer: Issuer) -> Browser:
-    """Give a browser of somebody whose tenant signs in at the issuer."""
-    await configure(service.database, service.tenant, issuer, service.url)
-    return Browser(service)
-
-
-async def noted(service: Service, action: str = "sign_in") -> list[tuple[str | None, str]]:
-    """Give person and outcome of the newest entries of the audit log."""
-    found = await audit.page(service.database, service.tenant, audit.Sought(limit=10, action=action))
-    return [(row.person, row.outcome) for row in found.rows]
+    from collections.abc import Callable
 
 
 async def test_the_office_signs_in_works_and_signs_out(service: Service, issuer: Issuer, browser: Browser) -> None:
@@ -115,7 +94,7 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "no signature": peer.unsigned,
     "the public key as a shared secret": peer.shared_secret,
     "another key under the same name": lambda claims: peer.KEYS[2].sign(claims, kid="k1"),
-    "a key that nobody published": lambda claims: peer.KEYS[2].sign(claims),
+    "a key that nobody published": peer.KEYS[2].sign,
     "a changed payload": lambda claims: ".".join(
         [(parts := peer.KEYS[0].sign(claims).split("."))[0], parts[1][:-8] + "AAAAAAAA", parts[2]]
     ),
@@ -150,7 +129,7 @@ async def test_keys_that_the_issuer_changed_are_fetched_once(issuer: Issuer, bro
     issuer.rotate()
 
     assert (await browser.sign_in()).status_code == 302
-    issuer.sign = lambda claims: peer.KEYS[2].sign(claims)
+    issuer.sign = peer.KEYS[2].sign
     told = {problem(await browser.sign_in()) for _ in range(3)}
 
     assert told == {(401, "signin_untrusted")}
@@ -256,9 +235,8 @@ async def test_an_answer_is_taken_in_the_browser_that_asked_and_only_once(
     told["again"] = problem(await browser.come_back(there))
 
     broken = (400, "signin_broken")
-    assert told == {
-        "no cookie": broken, "another's": broken, "no state": broken, "twice named": (400, "bad_filter"), "again": broken,
-    }  # fmt: skip
+    assert told.pop("twice named") == (400, "bad_filter")
+    assert set(told.values()) == {broken}
     assert len(issuer.tokens) == 1
 
 
@@ -283,7 +261,7 @@ async def test_nobody_is_sent_to_another_site(browser: Browser, return_to: str) 
     assert problem(await browser.client.get("/v1/auth/signin", params=asked)) == (400, "bad_request")
 
 
-@pytest.mark.parametrize("tenant", ["", "x", "-1", "1" * 10, "١"])
+@pytest.mark.parametrize("tenant", ["", "x", "-1", "1" * 10, "\u0661"])
 async def test_a_tenant_is_a_number(service: Service, tenant: str) -> None:
     """What is none is refused; one that nobody set up has no sign-in."""
     client = service.client()
@@ -354,104 +332,6 @@ async def test_a_role_that_was_taken_away_is_gone_at_the_next_sign_in(issuer: Is
     assert problem(written) == (403, "forbidden")
 
 
-async def test_somebody_who_was_removed_stays_out(
-    service: Service, browser: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Removing a person ends their sessions and tool tokens, and the issuer cannot bring them back."""
-    monkeypatch.setattr(access, "REMEMBERED_SECONDS", 0.0)
-    await browser.sign_in()
-    tool = (await browser.client.post("/v1/auth/token", headers=await browser.csrf())).json()["token"]
-    person = (await browser.session())["person"]
-    assert (await service.client(tool).get("/v1/teams")).status_code == 200
-
-    await people.remove_person(service.database, service.tenant, person)
-
-    assert problem(await browser.client.get("/v1/teams")) == (401, "unauthenticated")
-    assert problem(await service.client(tool).get("/v1/teams")) == (401, "unauthenticated")
-    assert problem(await browser.sign_in()) == (403, "signin_not_allowed")
-    assert (await noted(service))[0] == (None, "signin_not_allowed")
-
-
-async def test_a_tool_gets_a_token_that_ends_with_the_session_it_came_from(browser: Browser) -> None:
-    """The tool's token is of the same person and role, and lives no longer."""
-    await browser.sign_in()
-    session = await browser.session()
-
-    handed = (await browser.client.post("/v1/auth/token", headers=await browser.csrf())).json()
-
-    tool = browser.service.client(handed["token"])
-    told = (await tool.get("/v1/auth/session")).json()
-    assert (told["person"], told["role"], told["csrf"]) == (session["person"], "dispatcher", None)
-    assert told["expires_at"][:16] == session["expires_at"][:16]
-    assert (await tool.post("/v1/auth/logout")).json() == {"signed_out": True}
-    assert (await browser.session())["person"] == session["person"]
-
-
-async def test_a_session_ends_by_itself(service: Service, issuer: Issuer, browser: Browser) -> None:
-    """After its time a session opens nothing."""
-    await browser.sign_in()
-    async with service.database.transaction(service.tenant) as connection:
-        await connection.execute(
-            "UPDATE tokens SET expires_at = now() - interval '1 s' WHERE tenant_id = $1 AND kind = 'session'",
-            service.tenant,
-        )
-
-    assert problem(await browser.client.get("/v1/auth/session")) == (401, "unauthenticated")
-
-
-async def test_a_page_of_somebody_else_cannot_write(service: Service, browser: Browser) -> None:
-    """A write by cookie needs what only our own answers tell; a read does not, nor does a bearer."""
-    await browser.sign_in()
-    right = await browser.csrf()
-    other = Browser(service)
-    await other.sign_in()
-
-    told = [
-        await browser.client.post("/v1/work_orders", json={"id": uid(2)}, headers=headers)
-        for headers in ({}, {"x-csrf-token": ""}, {"x-csrf-token": "x" * 43}, await other.csrf())
-    ]
-
-    assert {problem(answer) for answer in told} == {(403, "csrf_refused")}
-    assert problem(await browser.client.post("/v1/auth/logout")) == (403, "csrf_refused")
-    assert (await browser.client.get("/v1/work_orders")).json()["items"] == []
-    made = await browser.client.post("/v1/work_orders", json={"id": uid(2)}, headers=right)
-    assert made.status_code == 200
-
-
-async def test_a_token_that_is_no_session_is_no_cookie(service: Service) -> None:
-    """Tokens of people and devices open by bearer alone, and are not ended by signing out."""
-    token = await service.token()
-    thief = service.client()
-    thief.cookies.set("fieldsync", token)
-
-    assert problem(await thief.get("/v1/teams")) == (401, "unauthenticated")
-    holder = service.client(token)
-    assert problem(await holder.post("/v1/auth/logout")) == (409, "no_session")
-    assert problem(await holder.post("/v1/auth/token")) == (409, "no_session")
-    assert (await holder.get("/v1/auth/session")).json()["kind"] == "access"
-
-
-async def test_over_https_the_cookie_is_for_this_host_and_https_alone(
-    service: Service, issuer: Issuer, browser: Browser
-) -> None:
-    """Where browsers come by https the cookie has the prefix by which they hold it to that."""
-    await configure(service.database, service.tenant, issuer, "https://sync.example.com")
-    away = await browser.client.get("/v1/auth/signin", params={"tenant": str(service.tenant)})
-    flow = away.headers["set-cookie"]
-    kept = flow.partition("=")[2].partition(";")[0].strip('"')
-    there = await browser.let_in(away.headers["location"])
-    browser.client.cookies.clear()
-    browser.client.headers["cookie"] = f"__Host-fieldsync-signin={kept}"
-
-    answer = await browser.come_back(there)
-
-    assert there.startswith("https://sync.example.com/v1/auth/callback?")
-    session = next(each for each in answer.headers.get_list("set-cookie") if each.startswith("__Host-fieldsync="))
-    for told in (flow, session):
-        assert {"secure", "httponly", "path=/", "samesite=lax"} <= {part.strip().lower() for part in told.split(";")}
-        assert "domain" not in told.lower()
-
-
 async def test_the_secret_is_sealed_and_taken_by_form_where_the_issuer_wants_it(
     service: Service, issuer: Issuer, browser: Browser
 ) -> None:
@@ -499,7 +379,7 @@ async def test_failures_do_not_fill_the_audit_log(
     service: Service, issuer: Issuer, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has sign-ins fail all day leaves a bounded number of rows a minute."""
-    monkeypatch.setattr(signins_of_commands, "FAILURES_NOTED_PER_MINUTE", 2)
+    monkeypatch.setattr(signin, "FAILURES_NOTED_PER_MINUTE", 2)
     issuer.denies = True
     begun = int(time.time() // 60)
 

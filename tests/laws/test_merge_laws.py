@@ -203,7 +203,7 @@ def test_the_writer_is_told_what_stands_there(history) -> None:
 
 @given(st.sampled_from(PLAIN), st.data())
 def test_of_two_that_had_not_seen_each_other_the_higher_stays(name, data) -> None:
-    """Between two ranks the order of arrival does not matter; between equals the tie rule does."""
+    """Between two ranks the order of arrival does not matter; between equals it is for the tie rule to say."""
     first, second = (replace(data.draw(strategies.writes(name, n, whole=True)), base=0) for n in (1, 2))
     assume(not second.is_own(first.stamp.dot) and not first.is_own(second.stamp.dot))
     assume(not kinds.same(first.value, second.value))
@@ -216,6 +216,8 @@ def test_of_two_that_had_not_seen_each_other_the_higher_stays(name, data) -> Non
     assert back is not None
     if one != other:
         assert forth.value == back.value == (first.value if one < other else second.value)
+    elif rule.tie == "clock" and first.stamp.time != second.stamp.time:
+        assert forth.value == back.value == max(first, second, key=lambda each: each.stamp.time).value
     elif rule.tie == "last":
         assert (forth.value, back.value) == (second.value, first.value)
     else:

@@ -62,7 +62,7 @@ class Issuer:
         self.published = [KEYS[0]]
         self.person: Claims = {**PERSON, "roles": ["planner"]}
         self.change: Callable[[Claims], Claims] = lambda claims: claims
-        self.sign: Callable[[Claims], str] = lambda claims: self.signer.sign(claims)
+        self.sign: Callable[[Claims], str] = lambda claims: self.signer.sign(claims)  # noqa: PLW0108  (the signer may be another one by then)
         self.metadata: Claims = {}
         self.status: dict[str, int] = {}
         self.denies = False
@@ -78,19 +78,9 @@ class Issuer:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request."""
-        if scope["type"] != "http":
-            return
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        path = scope["path"]
+        path, body = scope["path"], await received(receive)
         self.asked.append(path)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode()).items()}
-        form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         if path in self.status:
             await answer(send, self.status[path], {"error": "told_to"})
         elif path == "/.well-known/openid-configuration":
@@ -98,9 +88,9 @@ class Issuer:
         elif path == "/jwks":
             await answer(send, 200, {"keys": [signer.public() for signer in self.published]})
         elif path == "/authorize":
-            await answer(send, 302, {}, location=self.authorize(query))
+            await answer(send, 302, {}, location=self.authorize(firsts(scope["query_string"])))
         elif path == "/token":
-            await answer(send, *self.token(form, headers.get("authorization", "")))
+            await answer(send, *self.token(firsts(body), headers.get("authorization", "")))
         else:
             await answer(send, 404, {})
 
@@ -142,6 +132,21 @@ class Issuer:
         token = self.sign(self.change(claims))
         self.tokens.append(token)
         return 200, {"access_token": "opaque", "token_type": "Bearer", "id_token": token}
+
+
+async def received(receive: Any) -> bytes:
+    """Give the body of a request."""
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+def firsts(text: bytes) -> dict[str, str]:
+    """Give the first value of each name of a form."""
+    return {name: values[0] for name, values in parse_qs(text.decode()).items()}
 
 
 async def answer(send: Any, status: int, body: Claims, *, location: str | None = None) -> None:

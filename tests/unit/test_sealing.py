@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncserver import sealing
+from upstream import sealing
 
 OLD, NEW = b"o" * 32, b"n" * 32
 SECRET = b"the client's secret"

@@ -178,7 +178,9 @@ SELECT
 
 -- name: write
 -- All that the group did. A tenant's counter moves only from the number that was read under the
--- lock; the count of those that did is compared with the number of tenants.
+-- lock; the count of those that did is compared with the number of tenants. What vendors have to be
+-- told is in here too, so that it is known exactly if the change is; `upstream/outbox.py` says what
+-- the rows mean.
 WITH counted AS (
   UPDATE counters AS c
   SET seq = g.seq
@@ -286,6 +288,52 @@ WITH counted AS (
   FROM unnest($104::integer[], $105::integer[], $106::bigint[], $107::text[], $108::integer[], $109::bigint[])
     AS g (tenant_id, rid, n, person, by_rid, by_n)
   WHERE h.tenant_id = g.tenant_id AND h.rid = g.rid AND h.n = g.n AND cardinality($104::integer[]) > 0
+), interested AS MATERIALIZED (
+  -- One look for each tenant: where nobody wants to be told, this is all that the outbox costs.
+  SELECT i.tenant_id, i.collection, i.connection, i.rid, i.fields
+  FROM unnest($1::integer[]) AS g (tenant_id)
+  CROSS JOIN LATERAL (SELECT * FROM interests AS s WHERE s.tenant_id = g.tenant_id OFFSET 0) AS i
+), newer AS (
+  -- What a connection has to be told: what others changed, and what of its own did not stand.
+  SELECT i.tenant_id, i.connection, i.collection, n.record_id, n.seq, n.rid, n.correct
+  FROM interested AS i
+  CROSS JOIN LATERAL (
+    SELECT g.record_id::uuid AS record_id, g.seq, g.rid, false AS correct
+    FROM unnest($16::integer[], $17::bigint[], $20::text[], $21::text[], $23::integer[])
+      AS g (tenant_id, seq, collection, record_id, rid)
+    WHERE g.tenant_id = i.tenant_id AND g.collection = i.collection AND g.rid <> i.rid
+    UNION ALL
+    SELECT g.record_id::uuid, g.seq, g.rid, true
+    FROM unnest($110::integer[], $111::text[], $112::text[], $113::bigint[], $114::integer[])
+      AS g (tenant_id, collection, record_id, seq, rid)
+    WHERE g.tenant_id = i.tenant_id AND g.collection = i.collection AND g.rid = i.rid
+    OFFSET 0
+  ) AS n
+), queued AS (
+  INSERT INTO outbox AS o (tenant_id, connection, collection, record_id, seq, from_seq, cause_rid, correct)
+  SELECT n.tenant_id, n.connection, n.collection, n.record_id, max(n.seq), min(n.seq),
+         (array_agg(n.rid ORDER BY n.seq DESC))[1], bool_or(n.correct)
+  FROM newer AS n
+  GROUP BY n.tenant_id, n.connection, n.collection, n.record_id
+  ON CONFLICT (tenant_id, connection, collection, record_id) DO UPDATE
+  SET seq = greatest(o.seq, excluded.seq), cause_rid = excluded.cause_rid, correct = o.correct OR excluded.correct,
+      lane = 'live', due_at = now(), attempts = 0, waits_on = NULL, reason = ''
+  RETURNING o.tenant_id
+), looked_up AS (
+  INSERT INTO lookups (tenant_id, collection, field, value, record_id)
+  SELECT DISTINCT i.tenant_id, i.collection, f.field, g.state ->> f.field, g.record_id
+  FROM interested AS i
+  CROSS JOIN LATERAL unnest(i.fields) AS f (field)
+  CROSS JOIN LATERAL (
+    SELECT w.record_id::uuid AS record_id, convert_from(w.state, 'UTF8')::jsonb AS state
+    FROM unnest($16::integer[], $20::text[], $21::text[], $29::bytea[]) AS w (tenant_id, collection, record_id, state)
+    WHERE w.tenant_id = i.tenant_id AND w.collection = i.collection
+    OFFSET 0
+  ) AS g
+  WHERE g.state ->> f.field IS NOT NULL
+  ON CONFLICT DO NOTHING
 )
 SELECT (SELECT count(*) FROM counted) AS counted,
-       CASE WHEN $92::text <> '' THEN pg_notify('fieldsync', $92) END
+       CASE WHEN $92::text <> '' THEN pg_notify('fieldsync', $92) END,
+       CASE WHEN EXISTS (SELECT FROM queued)
+            THEN pg_notify('fieldsync_work', (SELECT string_agg(DISTINCT q.tenant_id::text, ',') FROM queued AS q)) END

@@ -1,0 +1,246 @@
+"""The tables of `upstream` as they must be: migrations make them, and a test compares the two."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from syncserver.store.shapes import ID, INSTANT, KEY, METADATA, now, tenant
+
+
+def _lane() -> Column[str]:
+    one_of = CheckConstraint("lane IN ('live', 'backfill')")
+    return Column("lane", Text, one_of, nullable=False, server_default="live")
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default="")
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default="0")
+
+
+def _whether(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, server_default="false")
+
+
+# Connections, outbox, deliveries.
+
+connections: Final = Table(
+    "connections",
+    METADATA,
+    tenant(),
+    Column("connection", ID, nullable=False),
+    Column("system", KEY, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("rid", Integer, nullable=False),
+    Column("manifest", KEY, nullable=False),
+    Column("manifest_text", Text),
+    Column("base_url", Text),
+    Column("config", JSONB, nullable=False, server_default="{}"),
+    Column("mapping_version", Integer),
+    Column("mode", Text, CheckConstraint("mode IN ('shadow', 'live')"), nullable=False, server_default="shadow"),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state IN ('ok', 'paused', 'reauthorise', 'broken')"),
+        nullable=False,
+        server_default="ok",
+    ),
+    _text("state_reason"),
+    Column(
+        "in_flight_max",
+        Integer,
+        CheckConstraint("in_flight_max BETWEEN 1 AND 1000"),
+        nullable=False,
+        server_default="8",
+    ),
+    Column(
+        "backfill_share",
+        Integer,
+        CheckConstraint("backfill_share BETWEEN 1 AND 100"),
+        nullable=False,
+        server_default="10",
+    ),
+    _whether("backfill_paused"),
+    now("created_at"),
+    PrimaryKeyConstraint("tenant_id", "connection"),
+    UniqueConstraint("tenant_id", "name"),
+    ForeignKeyConstraint(["tenant_id", "rid"], ["replicas.tenant_id", "replicas.rid"]),
+)
+
+interests: Final = Table(
+    "interests",
+    METADATA,
+    tenant(),
+    Column("collection", KEY, nullable=False),
+    Column("connection", ID, nullable=False),
+    Column("rid", Integer, nullable=False),
+    Column("fields", ARRAY(Text), nullable=False, server_default="{}"),
+    PrimaryKeyConstraint("tenant_id", "collection", "connection"),
+    ForeignKeyConstraint(
+        ["tenant_id", "connection"], ["connections.tenant_id", "connections.connection"], ondelete="CASCADE"
+    ),
+)
+
+lookups: Final = Table(
+    "lookups",
+    METADATA,
+    tenant(),
+    Column("collection", KEY, nullable=False),
+    Column("field", KEY, nullable=False),
+    Column("value", KEY, nullable=False),
+    Column("record_id", ID, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "collection", "field", "value", "record_id"),
+)
+
+outbox: Final = Table(
+    "outbox",
+    METADATA,
+    tenant(),
+    Column("connection", ID, nullable=False),
+    Column("collection", KEY, nullable=False),
+    Column("record_id", ID, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("from_seq", BigInteger, nullable=False),
+    Column("cause_rid", Integer, nullable=False),
+    _whether("correct"),
+    _lane(),
+    now("marked_at"),
+    now("due_at"),
+    Column("leased_until", INSTANT),
+    Column("leased_by", ID),
+    _count("attempts"),
+    Column("waits_on", ID),
+    _text("reason"),
+    PrimaryKeyConstraint("tenant_id", "connection", "collection", "record_id"),
+    Index("outbox_due", "tenant_id", "connection", "lane", "due_at"),
+    Index("outbox_waiting", "tenant_id", "connection", "waits_on", postgresql_where=text("waits_on IS NOT NULL")),
+)
+
+deliveries: Final = Table(
+    "deliveries",
+    METADATA,
+    tenant(),
+    Column("delivery_id", ID, nullable=False),
+    Column("connection", ID, nullable=False),
+    Column("object", KEY, nullable=False),
+    Column("key", KEY, nullable=False),
+    Column("collection", KEY, nullable=False),
+    Column("record_id", ID, nullable=False),
+    Column("cause_seq", BigInteger, nullable=False),
+    Column("seen_seq", BigInteger, nullable=False),
+    Column("action", Text, CheckConstraint("action IN ('upsert', 'void')"), nullable=False),
+    _lane(),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state IN ('planned', 'leased', 'sent', 'confirmed', 'rejected', 'unknown', 'superseded')"),
+        nullable=False,
+    ),
+    Column("mode", Text, CheckConstraint("mode IN ('shadow', 'live')"), nullable=False),
+    Column("idempotency_key", ID, nullable=False),
+    Column("marker", KEY, nullable=False),
+    Column("fields", JSONB, nullable=False),
+    Column("mapping_version", Integer, nullable=False),
+    Column("late_object", KEY),
+    Column("late_key", KEY),
+    Column("covers", JSONB),
+    _count("sends"),
+    _count("reads"),
+    _count("conflicts"),
+    _count("tried"),
+    Column("first_sent_at", INSTANT),
+    Column("last_sent_at", INSTANT),
+    Column("due_at", INSTANT),
+    Column("leased_until", INSTANT),
+    Column("leased_by", ID),
+    Column("remote_id", KEY),
+    Column("remote_version", KEY),
+    _text("error_class"),
+    _text("error_code"),
+    _text("error_message"),
+    Column("marked_at", INSTANT, nullable=False),
+    now("made_at"),
+    Column("ended_at", INSTANT),
+    Column("superseded_by", ID),
+    PrimaryKeyConstraint("tenant_id", "delivery_id"),
+    UniqueConstraint("tenant_id", "idempotency_key"),
+    Index("deliveries_due", "tenant_id", "connection", "lane", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index("deliveries_of_key", "tenant_id", "connection", "object", "key", "seen_seq"),
+    Index("deliveries_of_record", "tenant_id", "collection", "record_id"),
+    Index(
+        "deliveries_late",
+        "tenant_id",
+        "connection",
+        "late_object",
+        "late_key",
+        postgresql_where=text("late_object IS NOT NULL"),
+    ),
+)
+
+attempts: Final = Table(
+    "attempts",
+    METADATA,
+    tenant(),
+    Column("delivery_id", ID, nullable=False),
+    Column("n", Integer, nullable=False),
+    now("at"),
+    Column("operation", KEY, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("outcome", KEY, nullable=False),
+    Column("took_ms", Integer, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "delivery_id", "n"),
+)
+
+remotes: Final = Table(
+    "remotes",
+    METADATA,
+    tenant(),
+    Column("connection", ID, nullable=False),
+    Column("object", KEY, nullable=False),
+    Column("key", KEY, nullable=False),
+    Column("remote_id", KEY),
+    Column("remote_version", KEY),
+    Column("fields", JSONB),
+    Column("confirmed_seq", BigInteger, nullable=False, server_default="0"),
+    Column("confirmed_at", INSTANT),
+    _whether("voided"),
+    _whether("locked"),
+    _text("locked_reason"),
+    PrimaryKeyConstraint("tenant_id", "connection", "object", "key"),
+    UniqueConstraint("tenant_id", "connection", "object", "remote_id"),
+    Index("remotes_of_key", "tenant_id", "connection", "key"),
+)
+
+closures: Final = Table(
+    "closures",
+    METADATA,
+    tenant(),
+    Column("connection", ID, nullable=False),
+    Column("object", KEY, nullable=False),
+    Column("period", KEY, nullable=False),
+    _text("reason"),
+    now("closed_at"),
+    PrimaryKeyConstraint("tenant_id", "connection", "object", "period"),
+)
+
+TABLES: Final = (connections, interests, lookups, outbox, deliveries, attempts, remotes, closures)

@@ -1,0 +1,161 @@
+"""Connections: a tenant's tie to one system, and what that system wants to be told of.
+
+A connection is a replica of the tenant: what the system itself changes is written in its name, and is
+judged by the same rules as what a device or the office writes. What it wants to be told of (its
+`interests`) follows from its published mapping, and is what the committers look at.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from upstream import store
+from upstream.errors import UnknownConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import asyncpg
+
+    from upstream.store import Database
+
+Mode: TypeAlias = Literal["shadow", "live"]
+State: TypeAlias = Literal["ok", "paused", "reauthorise", "broken"]
+
+_SQL: Final = store.statements("connections")
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection as it stands.
+
+    `manifest` is the name of a shipped system, or "openapi" with `manifest_text`. At most
+    `in_flight_max` deliveries are under way at once, of them `backfill_share` percent (at least one)
+    for a backfill. In `shadow` everything is done but the request.
+    """
+
+    tenant_id: int
+    connection: str
+    system: str
+    name: str
+    rid: int
+    manifest: str
+    manifest_text: str | None = None
+    base_url: str | None = None
+    config: dict[str, str] = {}
+    mapping_version: int | None = None
+    mode: Mode = "shadow"
+    state: State = "ok"
+    state_reason: str = ""
+    in_flight_max: int = 8
+    backfill_share: int = 10
+    backfill_paused: bool = False
+    created_at: datetime | None = None
+
+
+class New(msgspec.Struct, frozen=True, kw_only=True):
+    """What a connection is made of. `authority` is the class in which the system's own edits are judged."""
+
+    system: str
+    name: str
+    manifest: str
+    authority: str
+    manifest_text: str | None = None
+    base_url: str | None = None
+    config: dict[str, str] = {}
+    mode: Mode = "shadow"
+
+
+async def make(database: Database, tenant_id: int, connection_id: str, new: New) -> Connection:
+    """Make a connection with a replica of its own. `connection_id` is a UUID of the caller's making."""
+    async with database.transaction(tenant_id) as session:
+        rid: int = await session.fetchval(_SQL["next_rid"], tenant_id)
+        handle = f"connection:{connection_id}"
+        await session.execute(_SQL["make_replica"], tenant_id, rid, new.authority, handle, new.name)
+        place = (new.manifest, new.manifest_text, new.base_url, store.as_json(new.config), new.mode)
+        await session.execute(_SQL["make"], tenant_id, connection_id, new.system, new.name, rid, *place)
+        return _connection(await session.fetchrow(_SQL["get"], tenant_id, connection_id), connection_id)
+
+
+async def get(database: Database, tenant_id: int, connection_id: str) -> Connection:
+    """Return a connection, or raise `UnknownConnection`."""
+    async with database.transaction(tenant_id) as session:
+        return _connection(await session.fetchrow(_SQL["get"], tenant_id, connection_id), connection_id)
+
+
+async def listed(database: Database, tenant_id: int) -> list[Connection]:
+    """Return all connections of a tenant, by name."""
+    async with database.transaction(tenant_id) as session:
+        return [_connection(row, "") for row in await session.fetch(_SQL["listed"], tenant_id)]
+
+
+async def set_state(database: Database, tenant_id: int, connection_id: str, state: State, reason: str = "") -> None:
+    """Let a connection rest, or go on. While it is not `ok` nothing is sent and no attempt is used up."""
+    await _change(database, tenant_id, connection_id, "set_state", state, reason)
+
+
+async def set_mode(database: Database, tenant_id: int, connection_id: str, mode: Mode) -> None:
+    """Go live, or back to recording only."""
+    await _change(database, tenant_id, connection_id, "set_mode", mode)
+
+
+async def set_place(
+    database: Database, tenant_id: int, connection_id: str, base_url: str | None, config: Mapping[str, str]
+) -> None:
+    """Say anew where the system is, and what the manifest's settings are."""
+    await _change(database, tenant_id, connection_id, "set_place", base_url, store.as_json(dict(config)))
+
+
+async def set_pace(
+    database: Database,
+    tenant_id: int,
+    connection_id: str,
+    *,
+    in_flight_max: int,
+    backfill_share: int,
+    backfill_paused: bool,
+) -> None:
+    """Say how much may be under way at once, how much of that a backfill may take, and whether it rests."""
+    await _change(database, tenant_id, connection_id, "set_pace", in_flight_max, backfill_share, backfill_paused)
+
+
+async def publish(
+    database: Database,
+    tenant_id: int,
+    connection_id: str,
+    *,
+    mapping_version: int,
+    interests: Mapping[str, tuple[str, ...]],
+) -> None:
+    """Let a version of the mapping hold, and be told of these collections from now on.
+
+    `interests` has for each collection the fields by which its records are looked up. No change slips
+    through: groups that began under the former interests have committed when the new ones are written,
+    so a backfill that begins after this returns finds all that was settled before. Records of before
+    are not told by this; `outbox.backfill` tells them.
+    """
+    async with database.transaction(tenant_id) as session:
+        await session.execute(_SQL["wait_for_groups"], store.COMMITTERS_LOCK, tenant_id)
+        rid = await session.fetchval(_SQL["set_mapping"], tenant_id, connection_id, mapping_version)
+        if rid is None:
+            raise UnknownConnection(f"tenant {tenant_id} has no connection {connection_id}")
+        await session.execute(_SQL["drop_interests"], tenant_id, connection_id)
+        told = [(collection, ",".join(fields)) for collection, fields in interests.items()]
+        await session.execute(_SQL["add_interests"], tenant_id, connection_id, rid, *store.columns(told, 2))
+    pairs = [(collection, field) for collection, fields in interests.items() for field in fields]
+    async with database.transaction(tenant_id) as session:
+        await session.execute(_SQL["fill_lookups"], tenant_id, *store.columns(pairs, 2))
+
+
+async def _change(database: Database, tenant_id: int, connection_id: str, statement: str, *values: Any) -> None:
+    async with database.transaction(tenant_id) as session:
+        if await session.fetchval(_SQL[statement], tenant_id, connection_id, *values) is None:
+            raise UnknownConnection(f"tenant {tenant_id} has no connection {connection_id}")
+
+
+def _connection(row: asyncpg.Record | None, connection_id: str) -> Connection:
+    if row is None:
+        raise UnknownConnection(f"there is no connection {connection_id}")
+    return msgspec.convert({**dict(row), "config": store.from_json(row["config"])}, Connection)
