@@ -329,6 +329,7 @@ class Commit:
                     time=self._time(mutation),
                 )
             )
+            self.state.waiting.add(Dot(self.replica.rid, mutation.n))
             if mutation.op == "create":
                 self.state.held.add((mutation.collection, mutation.id))
         return self._keep(mutation, not_judged(self.state, mutation, why))

@@ -79,7 +79,7 @@ class Desk:
             closes=closes if settle else {},
         )
         self.send([mutation], sheet.state if named else {}, sheet.state)
-        if rng.random() < 0.5:
+        if rng.random() < 0.3:
             self.look(sheet.key)
 
     def create(self, key: Key, page: Page) -> None:

@@ -175,7 +175,8 @@ class Oracle:
         return self._wait(asked, "held_before") if unborn and asked.in_order else Answer(code=code)
 
     def _carry_out(self, asked: Asked, drafts: Mapping[str, Draft], bad: set[str]) -> Answer:
-        self.tally["cells"] += len(drafts) + len(bad) + (asked.op in ("delete", "restore"))
+        cells = len(drafts) + len(bad) + (asked.op in ("delete", "restore"))
+        self.tally.update({"judged": cells, "cells": 0 if asked.dot in self.after else cells})
         told = {name: Told("refused", "invalid") for name in bad}
         told |= self._settle(self.records.get(asked.key), asked, drafts, bad)
         if any(each.dot == self._next() for each in told.values()):

@@ -28,6 +28,7 @@ STOP_SECONDS = 30
 POSTGRES_OLDEST = 15
 
 FAST = ("tests/tidy", "tests/laws", "tests/unit", "tests/scenarios")
+EXHAUSTIVE = "tests/exhaustive"
 CACHE = Path(os.environ.get("FIELDSYNC_CACHE_DIR") or sources.CHECKOUT / ".cache")
 SUITE_COUNTS = ("tests", "failures", "errors", "skipped")
 TOOL_CACHES = {
@@ -133,7 +134,8 @@ def test_stages(*, fast: bool, long: bool) -> list[Stage]:
     stages += [pytest_stage("tests without services", "-n2", "--dist=worksteal", *FAST, seconds_max=480)]
     if fast:
         return stages
-    ignored = [f"--ignore={folder}" for folder in FAST]
+    stages += [pytest_stage("exhaustive search", "-n2", "--dist=worksteal", EXHAUSTIVE, seconds_max=300)]
+    ignored = [f"--ignore={folder}" for folder in (*FAST, EXHAUSTIVE)]
     stages += [pytest_stage("tests with services", "-n2", "--dist=loadfile", *ignored, "tests", seconds_max=900)]
     stages += [system_postgres_stage()]
     if long:

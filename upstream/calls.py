@@ -7,7 +7,7 @@ has to be found out.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import quote_plus, urlencode, urljoin, urlsplit
 
 import msgspec
 
@@ -107,6 +107,11 @@ def build(operation: Operation, url: str, names: Mapping[str, Any], *, key: str 
         body=msgspec.json.encode(body) if operation.body.kind == "json" else b"",
         form=form,
     )
+
+
+def form_word(text: str) -> str:
+    """Return a text as forms write it."""
+    return quote_plus(text)
 
 
 def origin(url: str) -> tuple[str, str, int]:

@@ -2,7 +2,12 @@
 
     UpstreamError
     ├── BadManifest          a system's description cannot be used
+    ├── BadContract          what we say that a vendor takes and gives cannot be read
     ├── BadMapping           a mapping cannot be used
+    ├── UnknownMapping       a connection has no such version of its mapping
+    ├── MappingRefused       a version with problems was to be published
+    ├── NotReady             a connection was to go live that has something open
+    ├── CodeUnavailable      nobody is there to run the Jsonnet of a mapping
     ├── BadConnection        what was given for a connection cannot work
     └── UnknownConnection    no connection has this id
 
@@ -33,6 +38,16 @@ class BadManifest(UpstreamError):
         super().__init__("\n".join(problems))
 
 
+class BadContract(UpstreamError):
+    """What we say that a vendor takes and gives cannot be read; `problems` says all that is wrong, by line."""
+
+    code = "bad_contract"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
 class BadMapping(UpstreamError):
     """A mapping cannot be used; `problems` says all that is wrong."""
 
@@ -41,6 +56,38 @@ class BadMapping(UpstreamError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(problems))
+
+
+class UnknownMapping(UpstreamError):
+    """The connection has no such version of its mapping."""
+
+    code = "unknown_mapping"
+
+
+class MappingRefused(UpstreamError):
+    """A version with problems was to be published; `problems` names them, by row."""
+
+    code = "mapping_refused"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+class NotReady(UpstreamError):
+    """A connection was to go live that has something open; `problems` says what."""
+
+    code = "not_ready"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+class CodeUnavailable(UpstreamError):
+    """Nobody is there to run the Jsonnet of a mapping, or all who are there are busy; later may be better."""
+
+    code = "code_unavailable"
 
 
 class BadConnection(UpstreamError):

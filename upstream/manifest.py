@@ -29,6 +29,7 @@ ReplyKind: TypeAlias = Literal[
     "conflict",
     "duplicate",
     "gone",
+    "locked",
 ]
 WriteClass: TypeAlias = Literal["native", "upsert", "versioned", "search", "none"]
 
@@ -329,11 +330,22 @@ class Webhook(_Table, frozen=True, kw_only=True):
     timestamp_header: str = ""
     tolerance_seconds: int = 300
     items: str = ""
+    """Path of the list of events, a `*` standing for each item on the way; empty: the body is one event."""
     event_id: str = ""
     object: str = ""
+    objects: dict[str, str] = {}
+    """Which object the vendor's word for a kind of event means; a word that is not here is the object's name."""
     remote_id: str = ""
+    version: str = ""
+    record: str = ""
+    """Path in an event of the whole record, where it brings it along."""
     handshake: Literal["none", "echo", "token"] = "none"
     handshake_path: str = ""
+    """Where what is to be given back, or the new secret, stands: `header:Name`, `query:name`, or a path in the body."""
+    handshake_answer: str = ""
+    """Where it is given back: `header:Name`, a path in a JSON body, or empty for a body of nothing else."""
+    confirm: str = ""
+    """The operation that tells the vendor the secret of its handshake, and so shows that it was the vendor's."""
     fetch: dict[str, str] = {}
     """Which operation gets the record that a thin event of an object names."""
 
@@ -347,14 +359,26 @@ class Incremental(_Table, frozen=True, kw_only=True):
     format: str = "iso"
     modified: str = ""
     id: str = "id"
+    version: str = ""
     overlap_seconds: int = 300
+    seconds: int = 60
+    """How often it is asked for while nothing else brings changes."""
+    calm_seconds: int = 3_600
+    """How often while webhooks bring them: to notice when they stop."""
 
 
 class Discovery(_Table, frozen=True, kw_only=True):
-    """How the fields of an object are found out: a call that describes it, and where they stand."""
+    """How the fields of an object are found out.
 
-    operation: str
-    fields: str
+    `describe` and `metadata`: a call lists them, and `fields` is where; `sample`: a call gives records,
+    and `fields` is where they are; `openapi`: from the request that `describes` sends, as the vendor's
+    OpenAPI document has it, which `operation` gets where it is not the connection's own.
+    """
+
+    kind: Literal["describe", "metadata", "sample", "openapi"] = "describe"
+    operation: str = ""
+    describes: str = ""
+    fields: str = ""
     name: str = "name"
     type: str = "type"
     required: str = ""

@@ -25,6 +25,10 @@ WAIT_MS_MAX: Final = 24 * 3_600_000
 """A vendor that names a longer wait is asked again after this."""
 MESSAGE_CHARACTERS_MAX: Final = 2_000
 
+UNREACHABLE: Final = "unreachable"
+NO_ROOM: Final = "no_room"
+"""Codes of what was not sent: the peer could not be reached, or there was no room on our side."""
+
 BY_STATUS: Final[dict[int, ReplyKind]] = {
     400: "data",
     401: "auth",
@@ -101,7 +105,7 @@ def wait_ms(headers: Mapping[str, str], now_ms: int) -> int:
     return max(0, min(WAIT_MS_MAX, then - (now_ms if now is None else now)))
 
 
-_UNSENT: Final = {"peer": "unreachable", "forbidden": "forbidden_address", "ours": "no_room"}
+_UNSENT: Final = {"peer": UNREACHABLE, "forbidden": "forbidden_address", "ours": NO_ROOM}
 
 
 def _unproved(operation: Operation) -> ReplyKind:

@@ -13,10 +13,12 @@ import msgspec
 
 from syncserver.store import audit, signins, statements
 from syncserver.store.audit import Actor, Entry
-from upstream import sealing
+from upstream import credentials, sealing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from asyncpg import Record
 
     from syncserver.store.db import Database
 
@@ -42,6 +44,7 @@ async def uses(database: Database, tenants: Sequence[int]) -> Uses:
     """Return what depends on each key."""
     async with database.transaction(*tenants) as connection:
         held = await connection.fetch(_SQL["secrets"], tenants)
+        held += await connection.fetch(_SQL["credentials"], tenants)
         found = await connection.fetch(_SQL["cursors"], tenants)
     return Uses(
         secrets=tuple(sealing.sealed_by(row["secret"]) for row in held),
@@ -60,13 +63,21 @@ async def rewrap(
     """
     newest = sealing.key_id(keys[0])
     async with database.transaction(*tenants) as connection:
-        held = await connection.fetch(_SQL["secrets"], tenants)
-        old = [row for row in held if sealing.sealed_by(row["secret"]) != newest]
+        old = [row for row in await connection.fetch(_SQL["secrets"], tenants) if not _is_by(row, newest)]
         for row in old:
             purpose = signins.purpose(row["tenant_id"])
             await connection.execute(_SQL["put_secret"], row["tenant_id"], sealing.rewrap(row["secret"], keys, purpose))
+        theirs = [row for row in await connection.fetch(_SQL["credentials"], tenants) if not _is_by(row, newest)]
+        for row in theirs:
+            place = (row["tenant_id"], row["connection"])
+            wrapped = sealing.rewrap(row["secret"], keys, credentials.purpose(*place))
+            await connection.execute(_SQL["put_credentials"], *place, wrapped)
         await audit.record_all(connection, [_rotated(tenant, newest, by) for tenant in tenants])
-    return len(old)
+    return len(old) + len(theirs)
+
+
+def _is_by(row: Record, key: str) -> bool:
+    return sealing.sealed_by(row["secret"]) == key
 
 
 def _rotated(tenant_id: int, newest: str, by: Actor) -> Entry:

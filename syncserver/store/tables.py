@@ -26,14 +26,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import BYTEA, JSONB
 
-from syncserver.store import upstream_tables
+from syncserver.store import inbound_tables, upstream_tables
 from syncserver.store.shapes import ID, INSTANT, KEY, METADATA
 from syncserver.store.shapes import now as _now
 from syncserver.store.shapes import of_tenant as _of_tenant
 from syncserver.store.shapes import tenant as _tenant
 
-UPSTREAM: Final = upstream_tables.TABLES
-"""The tables of `upstream`, declared in a file of their own."""
+UPSTREAM: Final = (*upstream_tables.TABLES, *inbound_tables.TABLES)
+"""The tables of `upstream`, declared in files of their own."""
 
 tenants: Final = Table(
     "tenants",

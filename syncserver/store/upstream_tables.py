@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
 
 from syncserver.store.shapes import ID, INSTANT, KEY, METADATA, now, tenant
 
@@ -224,6 +224,7 @@ remotes: Final = Table(
     Column("confirmed_seq", BigInteger, nullable=False, server_default="0"),
     Column("confirmed_at", INSTANT),
     _whether("voided"),
+    _count("lives"),
     _whether("locked"),
     _text("locked_reason"),
     PrimaryKeyConstraint("tenant_id", "connection", "object", "key"),
@@ -243,4 +244,30 @@ closures: Final = Table(
     PrimaryKeyConstraint("tenant_id", "connection", "object", "period"),
 )
 
-TABLES: Final = (connections, interests, lookups, outbox, deliveries, attempts, remotes, closures)
+# Credentials.
+
+credentials: Final = Table(
+    "credentials",
+    METADATA,
+    tenant(),
+    Column("connection", ID, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("secret", BYTEA, nullable=False),
+    Column("state", Text, CheckConstraint("state IN ('ok', 'reauthorise')"), nullable=False, server_default="ok"),
+    _text("reason"),
+    Column("token_expires_at", INSTANT),
+    Column("renew_at", INSTANT),
+    Column("refresh_expires_at", INSTANT),
+    Column("certificate_expires_at", INSTANT),
+    Column("password_expires_at", INSTANT),
+    Column("asked_at", INSTANT),
+    Column("leased_until", INSTANT),
+    Column("leased_by", ID),
+    now("changed_at"),
+    PrimaryKeyConstraint("tenant_id", "connection"),
+    ForeignKeyConstraint(
+        ["tenant_id", "connection"], ["connections.tenant_id", "connections.connection"], ondelete="CASCADE"
+    ),
+)
+
+TABLES: Final = (connections, interests, lookups, outbox, deliveries, attempts, remotes, closures, credentials)

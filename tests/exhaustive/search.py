@@ -122,6 +122,7 @@ class Search:
             self._check_progress()
         except Met as met:
             fault = Fault(met.broken, tuple(self._path(met.place, met.action)))
+            depth = len(fault.path)
         seconds = time.process_time() - begun
         moments = len(self.hubs.all), len(self.phones.all)
         return Found(self.world, len(self._nodes), len(self._edges) // 2, depth, seconds, moments, fault)

@@ -60,8 +60,7 @@ def counter_not_advanced(patch: pytest.MonkeyPatch) -> None:
 
 def own_chain_broken(patch: pytest.MonkeyPatch) -> None:
     """A device's own earlier write counts as somebody else's."""
-    seen = merge.seen
-    patch.setattr(merge, "seen", lambda write, cell: seen(msgspec.structs.replace(write, sequential=False), cell))
+    patch.setattr(merge.Write, "is_own", lambda _, __: False)
 
 
 def base_not_frozen(patch: pytest.MonkeyPatch) -> None:
@@ -130,7 +129,7 @@ def test_the_search_finds_a_planted_mistake(mistake: Mistake, monkeypatch, recor
 
     assert found.fault is not None, f"{mistake.name} was not found: {found}"
     told = telling.story(search, found.fault)
-    record_property("shares", f"{found}\n{told}")
+    record_property("shares", f"{found.fault.broken.promise}: after {len(told.splitlines()) - 1} lines; {found}")
     assert mistake.promise in found.fault.broken.promise, told
     assert len(found.fault.path) <= mistake.steps, told
 

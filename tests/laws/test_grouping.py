@@ -1,8 +1,8 @@
 """Grouping and determinism: what comes out depends on the order of the submissions and on nothing else.
 
 Random histories give the submissions, in the order in which the hub took them, with repeats, gaps
-and lost answers. They are given again to stores that keep everything as bytes and load for each
-group only what `hub.needs` names.
+and lost answers, and what else happened to it: other catalogues, backups and restores. They are given
+again to stores that keep everything as bytes and load for each group only what `hub.needs` names.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import hashlib
 import os
 import subprocess
 import sys
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,10 +22,11 @@ from hypothesis import strategies as st
 
 from replication.mutation import Mutation
 from replication.state import Answer, Submission
+from replication.versions import Dot
 from tests import dumb_store, histories
 from tests.dumb_store import Store
 from tests.scribble import PEOPLE
-from tests.tenant import CATALOG, HUB
+from tests.tenant import CATALOG, HUB, Step
 
 EVENTS = 150
 DEVICE = 10
@@ -32,16 +34,41 @@ RECORD = "00000003-0000-4000-8000-000000000001"
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def recorded(seed: int, events: int = EVENTS) -> tuple[Store, list[Submission]]:
-    """Play a history; return its store, in which each submission was a group, and the submissions."""
-    world = histories.World()
-    world.run(histories.generate(seed, events))
-    return world.tenant.store, world.tenant.submissions
+def recorded(seed: int, events: int = EVENTS, *, calm: bool = False) -> tuple[Store, list[Step]]:
+    """Play a history; return its store, in which each submission was a group, and all that happened to it."""
+    world = histories.World(writes_until_rest=10**6)
+    world.run(histories.generate(seed, events, calm=calm))
+    return world.tenant.store, world.tenant.steps
 
 
 def emptied(store: Store) -> Store:
     """Return a store with the same replicas, that has seen nothing."""
     return Store(CATALOG, {rid: each.kind for rid, each in store.replicas.items()}, HUB)
+
+
+def replayed(store: Store, steps: Sequence[Step], cuts: Iterable[int]) -> list[object]:
+    """Let the same happen to another store, in groups that end at these places and before anything but a push."""
+    backups: dict[int, Store] = {}
+    group: list[Submission] = []
+    answers: list[object] = []
+    for place, step in enumerate([*steps, None]):
+        if group and (place in cuts or not isinstance(step, Submission)):
+            answers += map(told, store.group(group))
+            group = []
+        if isinstance(step, Submission):
+            group.append(step)
+        elif step is not None:
+            perform(store, step, backups)
+    return answers
+
+
+def perform(store: Store, step: tuple[str, Any], backups: dict[int, Store]) -> None:
+    """Let something happen to a store that is no submission."""
+    what, given = step
+    if what == "back_up":
+        backups[given] = store.back_up()
+    else:
+        getattr(store, what)(backups[given] if what == "restore" else given)
 
 
 def told(answer: Answer) -> tuple[object, ...]:
@@ -53,13 +80,12 @@ def told(answer: Answer) -> tuple[object, ...]:
 @given(st.integers(0, 2**32), st.data())
 def test_any_partition_gives_the_same(seed: int, data: st.DataObject) -> None:
     """However the same order is cut into database transactions, verdicts, rows and state are the same."""
-    store, submissions = recorded(seed)
+    store, steps = recorded(seed)
     alone, grouped = emptied(store), emptied(store)
-    places = st.sets(st.integers(1, len(submissions)), max_size=len(submissions) // 2)
-    cuts = [0, *sorted(data.draw(places) | {len(submissions)})]
+    cuts = data.draw(st.sets(st.integers(1, len(steps)), max_size=len(steps) // 2))
 
-    expected = [told(alone.group([each])[0]) for each in submissions]
-    actual = [told(answer) for start, end in pairwise(cuts) for answer in grouped.group(submissions[start:end])]
+    expected = replayed(alone, steps, range(len(steps) + 1))
+    actual = replayed(grouped, steps, cuts)
 
     assert expected == actual
     assert alone.content() == grouped.content()
@@ -68,13 +94,12 @@ def test_any_partition_gives_the_same(seed: int, data: st.DataObject) -> None:
 @pytest.mark.parametrize("size", [2, 7, 10**6])
 def test_groups_of_one_size_give_the_same(size: int) -> None:
     """A thousand submissions give the same one by one, in small groups and all at once."""
-    store, submissions = recorded(1, 1_500)
+    store, steps = recorded(1, 1_500)
     grouped = emptied(store)
 
-    for start in range(0, len(submissions), size):
-        grouped.group(submissions[start : start + size])
+    replayed(grouped, steps, range(0, len(steps), size))
 
-    assert len(submissions) > 500
+    assert sum(isinstance(step, Submission) for step in steps) > 500
     assert store.content() == grouped.content()
 
 
@@ -95,19 +120,19 @@ def fingerprint(seed: int) -> str:
     """Return a digest of all that a store keeps after a history, in the order in which it keeps it."""
     store, _ = recorded(seed)
     ledger = [(dot, digest, verdict) for dot, (digest, verdict, _) in store.ledger.items()]
-    logs = [store.changes, store.feed, store.conflicts, store.updates]
+    logs = [store.changes, store.feed, store.conflicts, store.updates, [*store.held.values()]]
     return hashlib.sha256(msgspec.msgpack.encode([list(store.records.values()), ledger, logs])).hexdigest()
 
 
 def test_a_dot_takes_effect_once() -> None:
     """Everything sent a second time, in any order, gets the old answers and changes nothing."""
-    store, submissions = recorded(5, 600)
-    numbered = [each for each in submissions if each.numbered and each.mutations]
+    store, steps = recorded(5, 600, calm=True)
+    numbered = [each for each in steps if isinstance(each, Submission) and each.numbered and each.mutations]
     before = store.content()
 
     for submission in reversed(numbered):
         answer = store.group([submission])[0]
-        known = [store.verdict((submission.rid, mutation.n)) for mutation in submission.mutations]
+        known = [store.verdict(Dot(submission.rid, mutation.n)) for mutation in submission.mutations]
         assert known == list(dumb_store.verdicts_of(answer))
 
     assert len(numbered) > 50

@@ -342,3 +342,6 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
     a_text_is_merged_by_whoever_came_last,
     the_greatest_is_the_latest,
 )
+
+UNSEEN_BY_HISTORIES: Final[frozenset[Mistake]] = frozenset({bases_outlive_a_restore})
+"""Those that other tests have to notice: all devices of the histories send contexts after a restore."""

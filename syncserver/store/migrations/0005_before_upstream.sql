@@ -150,6 +150,7 @@ CREATE TABLE attempts (
 
 -- What a system is known to have: for each object and key its id there, its version, and the fields
 -- that were confirmed last. `locked`: it is closed there, and later facts need an object of their own.
+-- `lives` counts how often it was voided: what is made after that is another object there.
 CREATE TABLE remotes (
   tenant_id      integer     NOT NULL,
   connection     uuid        NOT NULL,
@@ -161,6 +162,7 @@ CREATE TABLE remotes (
   confirmed_seq  bigint      NOT NULL DEFAULT 0,
   confirmed_at   timestamptz,
   voided         boolean     NOT NULL DEFAULT false,
+  lives          integer     NOT NULL DEFAULT 0,
   locked         boolean     NOT NULL DEFAULT false,
   locked_reason  text        NOT NULL DEFAULT '',
   PRIMARY KEY (tenant_id, connection, object, key),
@@ -187,6 +189,240 @@ DECLARE
 BEGIN
   FOREACH guarded IN ARRAY ARRAY[
     'connections', 'interests', 'lookups', 'outbox', 'deliveries', 'attempts', 'remotes', 'closures'
+  ] LOOP
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', guarded);
+    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', guarded);
+    EXECUTE format(
+      'CREATE POLICY tenants_named ON %I'
+      ' USING ((tenant_id = ANY ((SELECT fieldsync_tenants())::integer[])) IS TRUE)',
+      guarded
+    );
+  END LOOP;
+END
+$$;
+
+-- ---------------------------------------------------------------- credentials
+
+-- What a connection signs in with. `secret` is sealed with one of the secret keys. `asked_at`: somebody has asked for
+-- a new token with this version, and what came of it is not known yet.
+CREATE TABLE credentials (
+  tenant_id              integer     NOT NULL,
+  connection             uuid        NOT NULL,
+  version                bigint      NOT NULL,
+  secret                 bytea       NOT NULL,
+  state                  text        NOT NULL DEFAULT 'ok' CHECK (state IN ('ok', 'reauthorise')),
+  reason                 text        NOT NULL DEFAULT '',
+  token_expires_at       timestamptz,
+  renew_at               timestamptz,
+  refresh_expires_at     timestamptz,
+  certificate_expires_at timestamptz,
+  password_expires_at    timestamptz,
+  asked_at               timestamptz,
+  leased_until           timestamptz,
+  leased_by              uuid,
+  changed_at             timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, connection),
+  FOREIGN KEY (tenant_id, connection) REFERENCES connections (tenant_id, connection) ON DELETE CASCADE
+);
+
+ALTER TABLE credentials ENABLE ROW LEVEL SECURITY;
+ALTER TABLE credentials FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenants_named ON credentials
+  USING ((tenant_id = ANY ((SELECT fieldsync_tenants())::integer[])) IS TRUE);
+
+-- ---------------------------------------------------------------- inbox, webhooks, alerts
+
+-- What a vendor signs its calls with. Several are good at a time while one is changed for another. A
+-- `candidate` came by a handshake that nobody has vouched for, and verifies nothing yet.
+CREATE TABLE hook_secrets (
+  tenant_id  integer     NOT NULL,
+  connection uuid        NOT NULL,
+  secret_id  uuid        NOT NULL,
+  secret     bytea       NOT NULL,
+  state      text        NOT NULL CHECK (state IN ('active', 'candidate')),
+  said       text        NOT NULL DEFAULT '',
+  made_at    timestamptz NOT NULL DEFAULT now(),
+  ends_at    timestamptz,
+  PRIMARY KEY (tenant_id, connection, secret_id),
+  FOREIGN KEY (tenant_id, connection) REFERENCES connections (tenant_id, connection) ON DELETE CASCADE
+);
+
+-- Vendors' events. `event` is the vendor's id of it or a hash of what it says, so that one that comes
+-- twice is one. `body` is JSON as text, because JSON may say what jsonb cannot hold. `is_whole`: it
+-- brings the record; else the record has to be fetched. `times` is how often it was received.
+CREATE TABLE inbox (
+  tenant_id      integer     NOT NULL,
+  inbox_id       uuid        NOT NULL,
+  connection     uuid        NOT NULL,
+  event          text        COLLATE "C" NOT NULL,
+  source         text        NOT NULL CHECK (source IN ('hook', 'poll', 'reference')),
+  object         text        COLLATE "C" NOT NULL,
+  remote_id      text        COLLATE "C" NOT NULL,
+  remote_version text        COLLATE "C" NOT NULL,
+  is_whole       boolean     NOT NULL,
+  body           text        NOT NULL,
+  state          text        NOT NULL DEFAULT 'waiting' CHECK (
+    state IN ('waiting', 'absorbed', 'echo', 'stale', 'ignored', 'failed')
+  ),
+  reason         text        NOT NULL DEFAULT '',
+  verdict        text        NOT NULL DEFAULT '',
+  collection     text        COLLATE "C",
+  record_id      uuid,
+  times          integer     NOT NULL DEFAULT 1,
+  tries          integer     NOT NULL DEFAULT 0,
+  received_at    timestamptz NOT NULL DEFAULT now(),
+  due_at         timestamptz NOT NULL DEFAULT now(),
+  leased_until   timestamptz,
+  leased_by      uuid,
+  ended_at       timestamptz,
+  PRIMARY KEY (tenant_id, inbox_id),
+  UNIQUE (tenant_id, connection, event)
+) WITH (fillfactor = 70);
+CREATE INDEX inbox_due ON inbox (tenant_id, connection, due_at) WHERE state = 'waiting';
+CREATE INDEX inbox_lane ON inbox (tenant_id, connection, object, remote_id, inbox_id) WHERE state = 'waiting';
+CREATE INDEX inbox_received ON inbox (tenant_id, connection, received_at);
+
+-- A vendor's record as it was last taken in: what an edit is told from. `base` is up to which state of
+-- ours the vendor knew each cell. `pending` is a write that is being handed over: whoever finds it
+-- hands it over again, under the same key, before anything else is made of the record.
+CREATE TABLE sightings (
+  tenant_id     integer     NOT NULL,
+  connection    uuid        NOT NULL,
+  object        text        COLLATE "C" NOT NULL,
+  remote_id     text        COLLATE "C" NOT NULL,
+  collection    text        COLLATE "C" NOT NULL,
+  record_id     uuid        NOT NULL,
+  version       text        COLLATE "C" NOT NULL DEFAULT '',
+  fields        text        NOT NULL DEFAULT '{}',
+  base          text        NOT NULL DEFAULT '{}',
+  confirmed_seq bigint      NOT NULL DEFAULT 0,
+  pending       text,
+  seen_at       timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, connection, object, remote_id)
+) WITH (fillfactor = 70);
+CREATE INDEX sightings_of_record ON sightings (tenant_id, connection, collection, record_id);
+
+-- Where polling stands for each object. `since` moves when all pages that were found are stored.
+-- `brought_at`: a poll last found what no webhook had brought; `hooked_at`: a webhook last came.
+CREATE TABLE polls (
+  tenant_id    integer     NOT NULL,
+  connection   uuid        NOT NULL,
+  object       text        COLLATE "C" NOT NULL,
+  since        timestamptz,
+  due_at       timestamptz NOT NULL DEFAULT now(),
+  polled_at    timestamptz,
+  brought_at   timestamptz,
+  hooked_at    timestamptz,
+  misses       integer     NOT NULL DEFAULT 0,
+  is_quiet     boolean     NOT NULL DEFAULT false,
+  failures     integer     NOT NULL DEFAULT 0,
+  reason       text        NOT NULL DEFAULT '',
+  leased_until timestamptz,
+  leased_by    uuid,
+  PRIMARY KEY (tenant_id, connection, object),
+  FOREIGN KEY (tenant_id, connection) REFERENCES connections (tenant_id, connection) ON DELETE CASCADE
+);
+
+-- Addresses that a tenant wants to be told at. `old_secret` signs beside the new one until `old_until`.
+CREATE TABLE endpoints (
+  tenant_id     integer     NOT NULL,
+  endpoint_id   uuid        NOT NULL,
+  url           text        NOT NULL,
+  description   text        NOT NULL DEFAULT '',
+  types         text[]      NOT NULL,
+  secret        bytea       NOT NULL,
+  old_secret    bytea,
+  old_until     timestamptz,
+  state         text        NOT NULL DEFAULT 'on' CHECK (state IN ('on', 'off', 'disabled')),
+  reason        text        NOT NULL DEFAULT '',
+  failing_since timestamptz,
+  created_at    timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, endpoint_id)
+);
+
+-- Up to where a tenant's changes and conflicts were made messages of.
+CREATE TABLE message_positions (
+  tenant_id    integer NOT NULL,
+  changes_seq  bigint  NOT NULL,
+  conflict_seq bigint  NOT NULL,
+  PRIMARY KEY (tenant_id)
+);
+
+-- What happened, in the form in which endpoints are told. An id is made of what happened, so that it
+-- is told once however often somebody looks.
+CREATE TABLE messages (
+  tenant_id  integer     NOT NULL,
+  message_id uuid        NOT NULL,
+  type       text        COLLATE "C" NOT NULL,
+  body       text        NOT NULL,
+  made_at    timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, message_id)
+);
+CREATE INDEX messages_made ON messages (tenant_id, made_at);
+
+-- One message on its way to one endpoint.
+CREATE TABLE postings (
+  tenant_id    integer     NOT NULL,
+  endpoint_id  uuid        NOT NULL,
+  message_id   uuid        NOT NULL,
+  state        text        NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'delivered', 'failed')),
+  tries        integer     NOT NULL DEFAULT 0,
+  made_at      timestamptz NOT NULL DEFAULT now(),
+  due_at       timestamptz NOT NULL DEFAULT now(),
+  leased_until timestamptz,
+  leased_by    uuid,
+  ended_at     timestamptz,
+  PRIMARY KEY (tenant_id, endpoint_id, message_id),
+  FOREIGN KEY (tenant_id, endpoint_id) REFERENCES endpoints (tenant_id, endpoint_id) ON DELETE CASCADE,
+  FOREIGN KEY (tenant_id, message_id) REFERENCES messages (tenant_id, message_id) ON DELETE CASCADE
+) WITH (fillfactor = 70);
+CREATE INDEX postings_due ON postings (tenant_id, due_at) WHERE state = 'waiting';
+
+CREATE TABLE message_attempts (
+  tenant_id   integer     NOT NULL,
+  endpoint_id uuid        NOT NULL,
+  message_id  uuid        NOT NULL,
+  n           integer     NOT NULL,
+  at          timestamptz NOT NULL DEFAULT now(),
+  status      integer     NOT NULL,
+  reply       text        NOT NULL,
+  took_ms     integer     NOT NULL,
+  PRIMARY KEY (tenant_id, endpoint_id, message_id, n),
+  FOREIGN KEY (tenant_id, endpoint_id, message_id)
+    REFERENCES postings (tenant_id, endpoint_id, message_id) ON DELETE CASCADE
+);
+
+-- What is wrong, once however often it is seen. `told_at` and `resolved_told_at` say what has left the
+-- system; a sink that fails is tried again.
+CREATE TABLE alerts (
+  tenant_id        integer     NOT NULL,
+  alert_id         uuid        NOT NULL,
+  rule             text        COLLATE "C" NOT NULL,
+  subject          text        COLLATE "C" NOT NULL,
+  severity         text        NOT NULL CHECK (severity IN ('warning', 'critical')),
+  message          text        NOT NULL,
+  details          text        NOT NULL DEFAULT '{}',
+  opened_at        timestamptz NOT NULL DEFAULT now(),
+  seen_at          timestamptz NOT NULL DEFAULT now(),
+  resolved_at      timestamptz,
+  told_at          timestamptz,
+  resolved_told_at timestamptz,
+  tries            integer     NOT NULL DEFAULT 0,
+  due_at           timestamptz NOT NULL DEFAULT now(),
+  trouble          text        NOT NULL DEFAULT '',
+  leased_until     timestamptz,
+  leased_by        uuid,
+  PRIMARY KEY (tenant_id, alert_id)
+);
+CREATE UNIQUE INDEX alerts_open ON alerts (tenant_id, rule, subject) WHERE resolved_at IS NULL;
+
+DO $$
+DECLARE
+  guarded name;
+BEGIN
+  FOREACH guarded IN ARRAY ARRAY[
+    'hook_secrets', 'inbox', 'sightings', 'polls', 'endpoints', 'message_positions', 'messages', 'postings',
+    'message_attempts', 'alerts'
   ] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', guarded);
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', guarded);

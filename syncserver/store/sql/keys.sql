@@ -6,6 +6,15 @@ SELECT tenant_id, secret FROM signins WHERE tenant_id = ANY ($1::integer[]) ORDE
 -- name: put_secret
 UPDATE signins SET secret = $2 WHERE tenant_id = $1
 
+-- name: credentials
+SELECT tenant_id, connection::text, secret FROM credentials
+WHERE tenant_id = ANY ($1::integer[])
+ORDER BY tenant_id, connection
+FOR UPDATE
+
+-- name: put_credentials
+UPDATE credentials SET secret = $3 WHERE tenant_id = $1 AND connection = $2
+
 -- name: cursors
 -- Devices by the key that sealed the cursor they were last given. One that was shut out pulls no more.
 SELECT p.sealed_by, count(*)::integer AS devices, max(p.pulled_at) AS pulled_at

@@ -1,0 +1,238 @@
+"""What the rows of a mapping make of a context. The same rows and context make the same fields.
+
+Pure, but for the Jsonnet rows, whose evaluation is an argument. What cannot be made is a `Problem` that
+names the row; no context makes this raise, except where Jsonnet cannot be run at all.
+"""
+
+from __future__ import annotations
+
+import bisect
+from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from replication import kinds
+from upstream import holes, times
+from upstream.mapping import Action, Condition, IntoMapping, Made, MappingSet, ObjectMapping, Period, Problem, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    Values = Mapping[str, Any]
+
+ITEMS_MAX: Final = 5_000
+PROBLEMS_MAX: Final = 50
+TEXT_CHARACTERS_MAX: Final = 100_000
+DIGITS_MAX: Final = 30
+PLACES_DEFAULT: Final = 6
+"""To how many places a sum is rounded that has no end."""
+
+Jsonnet: TypeAlias = "Callable[[str, Any], Any]"
+"""Evaluates code with a context, or raises ValueError; see `upstream.jsonnet`."""
+
+_WIDE: Final = Context(prec=200)
+
+
+class CannotMake(ValueError):
+    """A row came to no value. `problems` has what is wrong within it, where it has rows of its own."""
+
+    def __init__(self, message: str, problems: tuple[Problem, ...] = ()) -> None:
+        self.problems = problems
+        super().__init__(message)
+
+
+def make(rows: tuple[Row, ...], context: Values, jsonnet: Jsonnet | None = None) -> Made:
+    """Return the fields that the rows make of the context, and what kept them from making more."""
+    fields: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for row in rows:
+        try:
+            value = value_of(row, context, jsonnet) if holds(row.when, context) else None
+        except (ValueError, ArithmeticError, LookupError, RecursionError) as exc:
+            inner = getattr(exc, "problems", ())
+            problems += inner or [Problem(row.target, str(exc))]
+            continue
+        if value is not None:
+            holes.put(fields, row.target, value)
+        elif row.required and holds(row.when, context):
+            problems.append(Problem(row.target, f"nothing is found at {_where(row)}, and it is required"))
+    return Made(fields, tuple(problems[:PROBLEMS_MAX]))
+
+
+def value_of(row: Row, context: Values, jsonnet: Jsonnet | None = None) -> Any:
+    """Return what one row makes, its default where it makes nothing; raises what is wrong as a sentence."""
+    value = _ACTIONS[row.action](row, context, jsonnet)
+    if value is None:
+        return row.default
+    return as_number(value) if row.number else value
+
+
+def holds(conditions: tuple[Condition, ...], context: Values) -> bool:
+    """Tell whether all of the conditions are so. What stands there is compared as a value: true is not 1."""
+    return all(_holds(condition, holes.at(context, condition.path)) for condition in conditions)
+
+
+def has_code(mapping: MappingSet) -> bool:
+    """Tell whether some row of it is Jsonnet, so that making it may take a while."""
+    every: tuple[ObjectMapping | IntoMapping, ...] = (*mapping.out, *mapping.into)
+    return any(row.action == "jsonnet" for each in every for row in all_rows(each.rows))
+
+
+def all_rows(rows: tuple[Row, ...]) -> Iterator[Row]:
+    """Yield rows and the rows within them."""
+    for row in rows:
+        yield row
+        yield from all_rows(row.rows)
+
+
+def period_of(period: Period, record: Values) -> tuple[date, date]:
+    """Return first and last day of the period in which the record's instant lies; raises `times.BadTime`."""
+    day = times.day_of(record.get(period.field), times.named(period.zone))
+    first = period.first + timedelta(days=(day - period.first).days // period.days * period.days)
+    return first, first + timedelta(days=period.days - 1)
+
+
+def as_number(value: Any) -> int | float:
+    """Return a number for a text or number; raises ValueError for what is none that could be sent."""
+    number = _decimal(value)
+    return int(number) if number == number.to_integral_value() else float(number)
+
+
+def _holds(condition: Condition, found: Any) -> bool:
+    if condition.equals:
+        return any(kinds.same(found, each) for each in condition.equals)
+    return (found is not None) is condition.present
+
+
+def _where(row: Row) -> str:
+    return row.source or ", ".join(row.sources) or f"this {row.action}"
+
+
+def _decimal(value: Any) -> Decimal:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation as exc:
+        raise CannotMake(f"{str(value)[:60]!r} is no number") from exc
+    if isinstance(value, bool) or not number.is_finite() or abs(number.adjusted()) > DIGITS_MAX:
+        raise CannotMake(f"{str(value)[:60]!r} is no number of at most {DIGITS_MAX} digits")
+    return number
+
+
+def _word(value: Any) -> str:
+    """Return a single value as text; a list or a table is none."""
+    if isinstance(value, dict | list):
+        raise CannotMake("is a list or a table, not a single value")
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _copy(row: Row, context: Values, _: Jsonnet | None) -> Any:
+    return holes.at(context, row.source)
+
+
+def _static(row: Row, context: Values, _: Jsonnet | None) -> Any:
+    return holes.filled_deep(row.value, context)
+
+
+def _map(row: Row, context: Values, _: Jsonnet | None) -> Any:
+    found = holes.at(context, row.source)
+    if found is None:
+        return None
+    word = _word(found)
+    if word not in row.values and row.default is None:
+        raise CannotMake(f"{word[:60]!r} has no value in the map (there are: {', '.join(row.values)})")
+    return row.values.get(word)
+
+
+def _range(row: Row, context: Values, _: Jsonnet | None) -> Any:
+    found = holes.at(context, row.source)
+    if found is None:
+        return None
+    ends = [Decimal(step.below) for step in row.steps if step.below is not None]
+    place = bisect.bisect_right(ends, _decimal(found))
+    return row.steps[place].value if place < len(row.steps) else None
+
+
+def _date(row: Row, context: Values, _: Jsonnet | None) -> Any:
+    found = holes.at(context, row.source)
+    if found is None:
+        return None
+    zone = times.named(holes.filled(row.zone, context))
+    if row.to == "date":
+        return times.day_of(found, zone).isoformat()
+    moment = times.moment_of(found).astimezone(zone)
+    match row.to:
+        case "time":
+            return moment.time().isoformat("seconds")
+        case "local":
+            return moment.replace(tzinfo=None).isoformat("seconds")
+        case "instant":
+            return moment.isoformat("seconds")
+
+
+def _concat(row: Row, context: Values, _: Jsonnet | None) -> Any:
+    parts = [holes.filled(part, context) if "${" in part else holes.at(context, part) for part in row.sources]
+    said = row.separator.join(_word(part) for part in parts if part not in (None, ""))
+    if len(said) > TEXT_CHARACTERS_MAX:
+        raise CannotMake(f"has {len(said)} characters, more than {TEXT_CHARACTERS_MAX}")
+    return said or None
+
+
+def _sum(row: Row, context: Values, _: Jsonnet | None) -> Any:
+    """Add up a field of many rows, exactly: `source` is the list and, after a colon, the field."""
+    place, _colon, field = row.source.partition(":")
+    counted = [item for item in items_at(context, place) if holds(row.where, {**context, "item": item})]
+    total = sum((Fraction(_decimal(holes.at(item, field) or 0)) for item in counted), Fraction(0)) * Fraction(row.scale)
+    return _rounded(total, row.places)
+
+
+def _rounded(total: Fraction, places: int | None) -> str:
+    """Return a number as decimal text, rounded half up (away from zero): so that a minute is never lost for ever."""
+    number = _WIDE.divide(Decimal(total.numerator), Decimal(total.denominator))
+    if places is not None:
+        return format(number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, _WIDE), "f")
+    number = number.quantize(Decimal(1).scaleb(-PLACES_DEFAULT), ROUND_HALF_UP, _WIDE)
+    return format(number.normalize(_WIDE), "f") if number else "0"
+
+
+def _each(row: Row, context: Values, jsonnet: Jsonnet | None) -> Any:
+    made: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for item in items_at(context, row.source):
+        inner = {**context, "item": item}
+        if not holds(row.where, inner):
+            continue
+        line = make(row.rows, inner, jsonnet)
+        problems += (Problem(f"{row.target}.{len(made)}.{each.target}", each.message) for each in line.problems)
+        made.append(line.fields)
+    if problems:
+        raise CannotMake("an item could not be made", tuple(problems[:PROBLEMS_MAX]))
+    return made
+
+
+def _jsonnet(row: Row, context: Values, jsonnet: Jsonnet | None) -> Any:
+    if jsonnet is None:
+        raise CannotMake("no Jsonnet can be run here")
+    return jsonnet(row.code, context)
+
+
+def items_at(context: Values, place: str) -> list[Any]:
+    """Return the list at a place: a single value is a list of one, nothing is an empty one."""
+    found = holes.at(context, place)
+    items = found if isinstance(found, list) else [] if found is None else [found]
+    if len(items) > ITEMS_MAX:
+        raise CannotMake(f"{place} has {len(items)} items, more than {ITEMS_MAX}")
+    return items
+
+
+_ACTIONS: Final[dict[Action, Callable[[Row, Values, Jsonnet | None], Any]]] = {
+    "copy": _copy,
+    "static": _static,
+    "map": _map,
+    "range": _range,
+    "date": _date,
+    "concat": _concat,
+    "sum": _sum,
+    "each": _each,
+    "jsonnet": _jsonnet,
+}

@@ -1,0 +1,185 @@
+"""From a row of the outbox to deliveries: what is made of the record, and what of that has to be said.
+
+Reading is one snapshot, writing one short transaction; what the mapping makes is made between the two,
+with no transaction open. Two workers may plan the same object at once, of two of its records: each
+plan says of which state it was made (`seen_seq`), and under the lock of the object's key the one that
+knows less is dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from upstream import contexts, making, outbox, plan, saying, store
+from upstream.contexts import Reading
+from upstream.plan import Wish
+from upstream.saying import Saying
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from upstream.contexts import Key, Source
+    from upstream.mapping import ObjectMapping
+    from upstream.outbox import Row
+    from upstream.saying import Using
+    from upstream.store import Database, Session
+
+_SQL: Final = store.statements("planning")
+
+WAIT_SECONDS: Final = 2.0
+WAIT_SECONDS_MAX: Final = 900.0
+
+Came = Literal["planned", "nothing", "waits", "lost"]
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that a record belongs to, with what it is made of.
+
+    `alive`: the record is there. `wanted`: the mapping wants the object, of the record as it is or was.
+    """
+
+    each: ObjectMapping
+    key: str
+    record: dict[str, Any]
+    context: dict[str, Any]
+    alive: bool
+    wanted: bool
+    missing: Key | None
+
+
+class _LeaseLost(Exception):
+    """Another worker has the row: nothing of this plan is stored."""
+
+
+async def plan_row(database: Database, row: Row, using: Using) -> Came:
+    """Plan what a connection has to be told because of a record, and take the row out of the outbox."""
+    async with database.transaction(row.tenant_id, snapshot=True) as session:
+        reading = await _reading(session, using)
+        drafts = await _drafts(reading, row, using)
+    waits_on = next((draft.missing for draft in drafts if draft.missing is not None), None)
+    ready = [draft for draft in drafts if draft.missing is None]
+    wishes = [wish for draft in ready if (wish := await _wish(draft, using)) is not None]
+    try:
+        async with database.transaction(row.tenant_id) as session:
+            said, reason = await Saying(session, row, using, reading.seq).say(wishes)
+            if waits_on is not None or reason:
+                await _put_off(session, row, using, waits_on, reason)
+                return "waits"
+            await _done(session, row, using)
+    except _LeaseLost:
+        return "lost"
+    return "planned" if said else "nothing"
+
+
+async def _done(session: Session, row: Row, using: Using) -> None:
+    if not await outbox.done(session, row, worker=using.worker):
+        raise _LeaseLost
+
+
+async def _put_off(session: Session, row: Row, using: Using, waits_on: Key | None, reason: str) -> None:
+    """Look at the row again later, or as soon as the record that it waits for is there."""
+    seconds = min(WAIT_SECONDS_MAX, WAIT_SECONDS * 2 ** min(row.attempts - 1, 10))
+    if waits_on is not None:
+        reason = f"waits for {waits_on[0]} {waits_on[1]}, which the system does not have yet"
+        if row.attempts == 1:
+            await outbox.mark(session, row.tenant_id, row.connection, [waits_on], lane=row.lane)
+    await outbox.put_off(
+        session,
+        row,
+        worker=using.worker,
+        seconds=seconds,
+        waits_on=waits_on[1] if waits_on else None,
+        reason=reason,
+    )
+
+
+# Reading.
+
+
+async def _reading(session: Session, using: Using) -> Reading:
+    tenant_id = using.connection.tenant_id
+    head = await session.fetchrow(_SQL["head"], tenant_id)
+    assert head is not None, "a tenant has counters"
+    catalog = await using.catalogues.get(session, tenant_id, head["catalog_version"])
+    return Reading(session, using.connection, using.mappings, catalog, head["seq"])
+
+
+async def _drafts(reading: Reading, row: Row, using: Using) -> list[Draft]:
+    """Return all objects that the record belongs to now, or belonged to when the system was last told."""
+    lates = {name for each in using.mappings.out for name in each.late}
+    key = (row.collection, row.record_id)
+    source = (await reading.load([key])).get(key)
+    if source is None:
+        return []
+    states = [source.fields, *await reading.former(key, row.from_seq)]
+    drafts: list[Draft] = []
+    for each in using.mappings.out:
+        if each.object in lates or each.object not in using.manifest.targets:
+            continue
+        if each.collection == row.collection:
+            drafts += await _of_itself(reading, each, source, states, using)
+        if row.collection in each.triggers:
+XX            parents = await reading.load((each.collection, record_id) for record_id in named if record_id != "None")
+            for parent in parents.values():
+                drafts += await _of_itself(reading, each, parent, [parent.fields], using)
+    return drafts
+
+
+async def _of_itself(
+    reading: Reading, each: ObjectMapping, source: Source, states: Sequence[dict[str, Any]], using: Using
+) -> list[Draft]:
+    """Return the objects that a record makes, or made in the states that it had."""
+    by_key: dict[str, list[dict[str, Any]]] = {}
+    for state in states if each.is_shared else states[:1]:
+        key = plan.key_of(each, contexts.light(each, state, using.connection))
+        if key is not None:
+            by_key.setdefault(key, []).append(state)
+    drafts = []
+    for key, had in by_key.items():
+        context = await reading.context(each, had[0])
+        requires = using.manifest.targets[each.object].requires
+        drafts.append(
+            Draft(
+                each=each,
+                key=key,
+                record=had[0],
+                context={**context, "key": key},
+                alive=source.alive,
+                wanted=making.holds(each.when, context)
+                or any(making.holds(each.when, contexts.light(each, state, using.connection)) for state in had[1:]),
+                missing=reading.missing(each, context, requires) if source.alive else None,
+            )
+        )
+    return drafts
+
+
+async def _wish(draft: Draft, using: Using) -> Wish | None:
+    """Return what the object should be; None if the mapping has nothing to say about it."""
+    each, context = draft.each, draft.context
+    made = await saying.make(each, context, using)
+    if each.is_shared:
+        void = making.holds(each.void_when, context) if each.void_when else _is_empty(each, context, using)
+    else:
+        void = not draft.alive or (bool(each.void_when) and making.holds(each.void_when, context))
+        if not void and not draft.wanted:
+            return None
+    return Wish(
+        object=each.object,
+        key=draft.key,
+        collection=each.collection,
+        record_id=draft.record["id"],
+        action="void" if void else "upsert",
+        fields=made.fields,
+        problems=() if void else made.problems,
+        period=context.get("period", {}).get("first", ""),
+        context=context,
+        if_told=not draft.wanted,
+    )
+
+
+def _is_empty(each: ObjectMapping, context: dict[str, Any], using: Using) -> bool:
+    """Whether nothing belongs to the object any more, and it can be taken back there."""
+    nothing = bool(each.gather) and not any(context["rows"].values())
+    return nothing and bool(using.manifest.targets[each.object].void)

@@ -1,0 +1,219 @@
+-- The inbox: vendors' events, what was made of them, and what is known of the records that they name.
+
+-- name: name_all
+-- A call from outside names its connection alone: whose it is has to be looked up among all tenants.
+SELECT set_config('fieldsync.tenants', coalesce(string_agg(tenant_id::text, ','), ''), true) FROM tenants
+
+-- name: whose
+SELECT c.tenant_id
+FROM connections AS c
+WHERE c.tenant_id = ANY (fieldsync_tenants()) AND c.connection = $1::uuid
+
+-- name: secrets
+-- Those that verify, newest first.
+SELECT secret_id::text, secret
+FROM hook_secrets
+WHERE tenant_id = $1 AND connection = $2 AND state = 'active' AND (ends_at IS NULL OR ends_at > now())
+ORDER BY made_at DESC
+LIMIT $3
+
+-- name: secret_list
+SELECT secret_id::text, state, made_at, ends_at
+FROM hook_secrets
+WHERE tenant_id = $1 AND connection = $2 AND (ends_at IS NULL OR ends_at > now())
+ORDER BY made_at DESC
+
+-- name: retire_secrets
+-- The others are good for so many seconds more.
+UPDATE hook_secrets
+SET ends_at = least(coalesce(ends_at, 'infinity'), now() + make_interval(secs => $4))
+WHERE tenant_id = $1 AND connection = $2 AND secret_id <> $3 AND state = 'active'
+
+-- name: put_secret
+INSERT INTO hook_secrets (tenant_id, connection, secret_id, secret, state, said) VALUES ($1, $2, $3, $4, $5, $6)
+
+-- name: drop_ended
+DELETE FROM hook_secrets WHERE tenant_id = $1 AND connection = $2 AND ends_at < now()
+
+-- name: drop_candidates
+-- So many of the newest stay.
+DELETE FROM hook_secrets
+WHERE tenant_id = $1 AND connection = $2 AND secret_id IN (
+  SELECT secret_id
+  FROM hook_secrets
+  WHERE tenant_id = $1 AND connection = $2 AND state = 'candidate'
+  ORDER BY made_at DESC
+  OFFSET $3
+)
+
+-- name: candidates
+SELECT secret_id::text, secret, said
+FROM hook_secrets
+WHERE tenant_id = $1 AND connection = $2 AND state = 'candidate'
+ORDER BY made_at DESC
+
+-- name: vouch
+UPDATE hook_secrets SET state = 'active'
+WHERE tenant_id = $1 AND connection = $2 AND secret_id = $3 AND state = 'candidate'
+RETURNING secret_id
+
+-- name: put
+-- What is there already is counted. An event without a name of its own may truly have happened again, so
+-- it is looked at again; one that the vendor named has happened once.
+INSERT INTO inbox AS i (
+  tenant_id, inbox_id, connection, event, source, object, remote_id, remote_version, is_whole, body
+)
+SELECT $1, g.inbox_id, $2, g.event, $3, g.object, g.remote_id, g.remote_version, g.is_whole, g.body
+FROM unnest($4::uuid[], $5::text[], $6::boolean[], $7::text[], $8::text[], $9::text[], $10::boolean[], $11::text[])
+  AS g (inbox_id, event, is_named, object, remote_id, remote_version, is_whole, body)
+ON CONFLICT (tenant_id, connection, event) DO UPDATE
+SET times = i.times + 1,
+    state = CASE WHEN excluded.event = ANY ($12::text[]) THEN 'waiting' ELSE i.state END,
+    inbox_id = CASE WHEN excluded.event = ANY ($12::text[]) AND i.state <> 'waiting' THEN excluded.inbox_id ELSE i.inbox_id END,
+    received_at = CASE WHEN excluded.event = ANY ($12::text[]) THEN now() ELSE i.received_at END,
+    due_at = CASE WHEN excluded.event = ANY ($12::text[]) AND i.state <> 'waiting' THEN now() ELSE i.due_at END,
+    tries = CASE WHEN excluded.event = ANY ($12::text[]) THEN 0 ELSE i.tries END,
+    ended_at = CASE WHEN excluded.event = ANY ($12::text[]) THEN NULL ELSE i.ended_at END
+RETURNING (xmax = 0) AS is_new
+
+-- name: notify
+SELECT pg_notify('fieldsync_work', $1)
+
+-- name: hooked
+-- A webhook of this object came: polling may take its time.
+UPDATE polls SET hooked_at = now(), misses = 0
+WHERE tenant_id = $1 AND connection = $2 AND object = ANY ($3::text[])
+
+-- name: lease
+-- Of each record of the vendor's the oldest event, while the connection rests not. An event that names no
+-- record waits for none.
+UPDATE inbox AS i
+SET leased_by = $2::uuid, leased_until = now() + make_interval(secs => $3), tries = i.tries + 1
+FROM (
+  SELECT s.tenant_id, s.inbox_id
+  FROM connections AS c
+  CROSS JOIN LATERAL (
+    SELECT s.tenant_id, s.inbox_id
+    FROM inbox AS s
+    WHERE s.tenant_id = c.tenant_id AND s.connection = c.connection AND s.state = 'waiting' AND s.due_at <= now()
+      AND (s.leased_until IS NULL OR s.leased_until < now())
+      AND NOT EXISTS (
+        SELECT FROM inbox AS p
+        WHERE p.tenant_id = s.tenant_id AND p.connection = s.connection AND p.object = s.object
+          AND p.remote_id = s.remote_id AND p.state = 'waiting' AND p.inbox_id < s.inbox_id AND s.remote_id <> ''
+      )
+    ORDER BY s.due_at
+    LIMIT $5
+    FOR UPDATE SKIP LOCKED
+  ) AS s
+  WHERE c.tenant_id = ANY ($1::integer[]) AND c.state = 'ok'
+  LIMIT $4
+) AS w
+WHERE i.tenant_id = w.tenant_id AND i.inbox_id = w.inbox_id
+RETURNING i.tenant_id, i.inbox_id::text, i.connection::text, i.event, i.source, i.object, i.remote_id, i.remote_version,
+          i.is_whole, i.body, i.tries, i.received_at, extract(epoch FROM now() - i.received_at)::bigint AS age_seconds
+
+-- name: end
+UPDATE inbox
+SET state = $4, reason = $5, verdict = $6, collection = $7, record_id = $8::uuid, ended_at = now(), leased_by = NULL,
+    leased_until = NULL
+WHERE tenant_id = $1 AND inbox_id = $2 AND leased_by = $3 AND leased_until > now() AND state = 'waiting'
+RETURNING inbox_id
+
+-- name: end_overtaken
+-- Thin events of the same record that had come before it was fetched say no more than what was fetched.
+UPDATE inbox
+SET state = $4, reason = 'told by a later fetch', ended_at = now(), collection = $7, record_id = $8::uuid
+WHERE tenant_id = $1 AND connection = $2 AND object = $5 AND remote_id = $6 AND state = 'waiting' AND NOT is_whole
+  AND received_at < $3 AND leased_by IS NULL
+
+-- name: put_off
+UPDATE inbox
+SET leased_by = NULL, leased_until = NULL, due_at = now() + make_interval(secs => $4), reason = $5
+WHERE tenant_id = $1 AND inbox_id = $2 AND leased_by = $3
+
+-- name: holds
+-- Whether the lease is still held; it begins anew.
+UPDATE inbox SET leased_until = now() + make_interval(secs => $4)
+WHERE tenant_id = $1 AND inbox_id = $2 AND leased_by = $3 AND leased_until > now()
+RETURNING inbox_id
+
+-- name: listed
+SELECT inbox_id::text, event, source, object, remote_id, remote_version, is_whole, state, reason, verdict, collection,
+       record_id::text, times, tries, received_at, due_at, ended_at
+FROM inbox
+WHERE tenant_id = $1 AND connection = $2 AND ($3::text IS NULL OR state = $3) AND inbox_id < $4::uuid
+ORDER BY inbox_id DESC
+LIMIT $5
+
+-- name: body
+SELECT body FROM inbox WHERE tenant_id = $1 AND connection = $2 AND inbox_id = $3
+
+-- name: replay
+-- What has ended is looked at again: one by its id, or all that came in a stretch of time, some states.
+UPDATE inbox
+SET state = 'waiting', due_at = now(), tries = 0, ended_at = NULL, reason = 'replayed', verdict = ''
+WHERE tenant_id = $1 AND connection = $2 AND state <> 'waiting' AND ($3::uuid IS NULL OR inbox_id = $3)
+  AND ($4::timestamptz IS NULL OR received_at >= $4) AND ($5::timestamptz IS NULL OR received_at < $5)
+  AND ($6::text[] IS NULL OR state = ANY ($6))
+RETURNING inbox_id
+
+-- name: prune
+DELETE FROM inbox
+WHERE tenant_id = $1 AND inbox_id IN (
+  SELECT inbox_id
+  FROM inbox
+  WHERE tenant_id = $1 AND state NOT IN ('waiting', 'failed') AND ended_at < now() - make_interval(days => $2)
+  LIMIT $3
+)
+
+-- name: sighting
+SELECT collection, record_id::text, version, fields, base, confirmed_seq, pending
+FROM sightings
+WHERE tenant_id = $1 AND connection = $2 AND object = $3 AND remote_id = $4
+
+-- name: put_sighting
+INSERT INTO sightings (
+  tenant_id, connection, object, remote_id, collection, record_id, version, fields, base, confirmed_seq, pending
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (tenant_id, connection, object, remote_id) DO UPDATE
+SET collection = excluded.collection, record_id = excluded.record_id, version = excluded.version,
+    fields = excluded.fields, base = excluded.base, confirmed_seq = excluded.confirmed_seq, pending = excluded.pending,
+    seen_at = now()
+
+-- name: locals
+-- Our ids of what references name: by what was taken in, and by what we sent.
+SELECT g.object, g.remote_id, coalesce(s.record_id::text, r.key) AS record_id
+FROM unnest($3::text[], $4::text[]) AS g (object, remote_id)
+LEFT JOIN sightings AS s
+  ON s.tenant_id = $1 AND s.connection = $2 AND s.object = g.object AND s.remote_id = g.remote_id
+LEFT JOIN remotes AS r
+  ON r.tenant_id = $1 AND r.connection = $2 AND r.object = g.object AND r.remote_id = g.remote_id
+WHERE coalesce(s.record_id::text, r.key) IS NOT NULL
+
+-- name: under_way
+-- Whether something is on its way there of which it is not known what became: of this key, or (without
+-- one) the making of an object whose id is not known yet.
+SELECT EXISTS (
+  SELECT FROM deliveries AS d
+  LEFT JOIN remotes AS r
+    ON r.tenant_id = d.tenant_id AND r.connection = d.connection AND r.object = d.object AND r.key = d.key
+  WHERE d.tenant_id = $1 AND d.connection = $2 AND d.object = $3 AND d.mode = 'live' AND d.due_at IS NOT NULL
+    AND d.state IN ('leased', 'sent', 'unknown')
+    AND CASE WHEN $4::text IS NULL THEN r.remote_id IS NULL AND d.sends > 0 ELSE d.key = $4 AND d.sends > 0 END
+)
+
+-- name: marked
+-- Which object of ours bears this mark there.
+SELECT key, collection, record_id::text
+FROM deliveries
+WHERE tenant_id = $1 AND connection = $2 AND object = $3 AND marker = $4
+ORDER BY made_at DESC
+LIMIT 1
+
+-- name: waiting
+SELECT connection::text, count(*) AS waiting, coalesce(extract(epoch FROM now() - min(received_at)), 0) AS oldest_seconds
+FROM inbox
+WHERE tenant_id = ANY ($1::integer[]) AND state = 'waiting'
+GROUP BY connection
