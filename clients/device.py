@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from clients.receipt import Receipt
     from replication.kinds import Op
     from replication.mutation import Mutation
 
@@ -76,6 +77,11 @@ class Device:
         """Become a replica by a code from the office. Edits that are unsent go out under the new one."""
         async with self._syncing:
             await self._exchange.enrol(code, name, platform)
+
+    async def receipt(self, collection: str, record_id: str) -> Receipt:
+        """Return what became of a record: received, applied, told to which system when, or why it waits."""
+        async with self._syncing:
+            return await self._exchange.receipt(collection, record_id)
 
     async def sync(self) -> None:
         """Push until nothing is unsent, then pull until nothing is new."""

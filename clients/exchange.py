@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from clients import errors, parcel
+from clients.receipt import PATH as PATH_RECEIPT
+from clients.receipt import Receipt
 from clients.store import Enrolment
 from clients.transport import Call, Reply
 from replication import device, wire
@@ -73,12 +75,15 @@ class Exchange:
     async def sync(self) -> None:
         """Push until nothing is unsent, then pull until nothing is new.
 
-        A newer catalogue comes last: what was made under the old one has to go out as that.
+        A newer catalogue comes last: what was made under the old one has to go out as that. A device
+        that begins anew pulls first: a hub that has told it nothing believes nothing of what it saw.
         """
         for _ in range(RESTARTS_MAX):
             try:
                 if self._store.catalog() is None:
                     await self._fetch_catalog()
+                if self._store.cursor() is None:
+                    await self._pull_all()
                 await self._push_all()
                 await self._pull_all()
                 return await self._fetch_catalog()
@@ -91,6 +96,11 @@ class Exchange:
         raise errors.NoProgress(f"the server had the device begin again {RESTARTS_MAX} times in a row")
 
     # Push.
+
+    async def receipt(self, collection: str, record_id: str) -> Receipt:
+        """Ask what became of a record at the systems of the business."""
+        path = PATH_RECEIPT.format(collection=collection, record_id=record_id)
+        return (await self._send(Call(method="GET", path=path))).decode(Receipt)
 
     async def _push_all(self) -> None:
         stalled = 0

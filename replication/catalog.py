@@ -48,6 +48,7 @@ MERGES_BY_OP: Final[frozenset[Merge]] = frozenset({"append", "union", "counter"}
 
 ROUTE_NAMES: Final = frozenset(
     {
+        "alerts",
         "attachments",
         "audit",
         "auth",
@@ -66,6 +67,7 @@ ROUTE_NAMES: Final = frozenset(
         "sync",
         "tenants",
         "tokens",
+        "webhooks",
     }
 )
 """First path segments that the service itself answers: no collection may bear one."""

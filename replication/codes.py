@@ -24,6 +24,7 @@ CODES: Final = {
     "held_schema": "what was asked for fitted an older catalogue and does not fit the present one",
     "held_before": "the record, or the one it belongs to, is made by a mutation that is held",
     "held_tx": "another mutation of the same tx is held, so this one is held with it",
+    "held_fault": "a mistake of the server kept it from being judged; a person looks at it",
     "held_fenced": "the device was revoked; its unsent work waits for a person",
     "verdict_expired": "this mutation was settled before; its verdict is no longer kept",
 }

@@ -50,7 +50,7 @@ class Commit:
         self.submission = submission
         self.replica = replica
         self.by_device = replica.kind in SEQUENTIAL or submission.released is not None
-        self.served = max(submission.served, replica.served) if submission.numbered else state.seq
+        self.served = max(submission.served, replica.served, state.restored_to) if submission.numbered else state.seq
         self.changes: list[rows.Change] = []
         self.feed: list[rows.FeedRow] = []
 
@@ -59,14 +59,31 @@ class Commit:
         self.state.tentative.begin()
         self.state.memberships.tentative.begin()
         verdicts = self._together(run) if run[0].tx is not None else [self._alone(run[0])]
+        if self.submission.ends is not None and not any(_keeps(verdict) for verdict in verdicts):
+            self._end(*self.submission.ends, Dot(self.replica.rid, run[-1].n))
         self._commit()
         return verdicts
 
     def _alone(self, mutation: Mutation | Malformed) -> MutationVerdict:
-        ready = self._examine(mutation)
-        if not isinstance(ready, validity.Prepared):
-            return self._turn_away(mutation, ready)
-        return self._keep(mutation, self._settle(ready))
+        before = _Checkpoint(self.state, self.replica)
+        found = self._judged(mutation)
+        if isinstance(found, MutationVerdict):
+            return self._keep(mutation, found)
+        if isinstance(found, Hold):
+            before.restore(self.state, self.replica)
+            self.changes, self.feed = [], []
+        return self._turn_away(mutation, found)
+
+    def _judged(self, mutation: Mutation | Malformed) -> MutationVerdict | Trouble | Hold:
+        """Judge one mutation. A mistake of ours must not stop all that comes after it: a person looks at it."""
+        try:
+            ready = self._examine(mutation)
+            return self._settle(ready) if isinstance(ready, validity.Prepared) else ready
+        except Exception as fault:
+            if not self.submission.numbered:
+                raise
+            self.state.faults.append(fault)
+            return Hold("held_fault", "it could not be judged, which is a mistake of the server; nothing of it is lost")
 
     def _together(self, run: list[Mutation | Malformed]) -> list[MutationVerdict]:
         """Carry out a tx, each mutation after those before it; take all back if one cannot be meant."""
@@ -83,13 +100,14 @@ class Commit:
 
     def _attempt(self, mutation: Mutation | Malformed) -> MutationVerdict | Trouble | Hold:
         """Settle one mutation of a tx. That a merged value outgrows its field shows only when it is made."""
-        ready = self._examine(mutation)
-        if isinstance(ready, Hold) and isinstance(mutation, Mutation) and mutation.op == "create":
+        found = self._judged(mutation)
+        if isinstance(found, Hold) and isinstance(mutation, Mutation) and mutation.op == "create":
             self.state.held.add((mutation.collection, mutation.id))
-        if not isinstance(ready, validity.Prepared):
-            return ready
-        verdict = self._keep(mutation, self._settle(ready))
-        outgrown = next((cell.message for cell in verdict.cells.values() if cell.code == "invalid"), None)
+        if not isinstance(found, MutationVerdict):
+            return found
+        verdict = self._keep(mutation, found)
+        cells = verdict.cells.items()
+        outgrown = next((f"{name}: {cell.message}" for name, cell in cells if cell.code == "invalid"), None)
         return Trouble("invalid", outgrown) if outgrown is not None else verdict
 
     # Whether it can be judged.
@@ -203,11 +221,11 @@ class Commit:
         )
 
     def _time(self, mutation: Mutation) -> int:
-        """Return when the mutation was made, in the hub's time: not before the last contact, not after now."""
+        """Return when the mutation was made, in the hub's time: not before the one before it, not after now."""
         submission = self.submission
         if not submission.numbered or mutation.at is None:
             return submission.received
-        return max(self.replica.contact, min(mutation.at + submission.offset, submission.received))
+        return max(self.replica.clock, min(mutation.at + submission.offset, submission.received))
 
     def _relations(self, ready: validity.Prepared, record: Record, person: str) -> tuple[str, ...]:
         """Return what the person is to the record; nothing means out of scope."""
@@ -288,12 +306,14 @@ class Commit:
         effects, seq = self.state.effects, self.state.seq
         effects.conflicts += [rows.ConflictRow(seq, entry) for entry in outcome.conflicts]
         dot = Dot(self.replica.rid, ready.mutation.n)
-        ended = dict.fromkeys(outcome.closed, True)
-        if self.submission.ends is not None and not any(told.verdict in KEEPS for told in outcome.cells.values()):
-            ended[self.submission.ends[0]] = self.submission.ends[1]
-        effects.updates += [
-            rows.ConflictUpdate(entry, "settled" if settled else "undone", dot) for entry, settled in ended.items()
-        ]
+        for entry in outcome.closed:
+            self._end(entry, True, dot)  # noqa: FBT003  (settled)
+
+    def _end(self, entry: str, settled: bool, by: Dot) -> None:  # noqa: FBT001  (as `Submission.ends` has it)
+        """Note that a conflict has ended: settled, or undone. What is said last counts."""
+        updates = self.state.effects.updates
+        updates[:] = [each for each in updates if (each.id, each.by.rid) != (entry, by.rid)]
+        updates.append(rows.ConflictUpdate(entry, "settled" if settled else "undone", by))
 
     def _verdict(self, ready: validity.Prepared, outcome: Outcome) -> MutationVerdict:
         mutation = ready.mutation
@@ -335,10 +355,12 @@ class Commit:
         return self._keep(mutation, not_judged(self.state, mutation, why))
 
     def _keep(self, mutation: Mutation | Malformed, verdict: MutationVerdict) -> MutationVerdict:
-        """Advance the counter and keep the verdict, whatever it is."""
+        """Advance the counter and the replica's clock, and keep the verdict, whatever it is."""
         self.replica.applied = mutation.n
+        if self.submission.numbered and isinstance(mutation, Mutation) and mutation.at is not None:
+            self.replica.clock = self._time(mutation)
         dot = Dot(self.replica.rid, mutation.n)
-        kept = verdict.verdict in KEEPS or any(cell.verdict in KEEPS for cell in verdict.cells.values())
+        kept = _keeps(verdict)
         hashed = digest_of(mutation)
         self.state.ledger[dot] = Settled(hashed, verdict)
         self.state.effects.ledger.append(
@@ -371,7 +393,7 @@ class _Checkpoint:
 
     def __init__(self, state: State, replica: Replica) -> None:
         self.seq, self.hub = state.seq, state.replicas[state.hub_rid].applied
-        self.applied, self.served = replica.applied, replica.served
+        self.applied, self.served, self.clock = replica.applied, replica.served, replica.clock
         effects = state.effects
         self.lengths = len(effects.ledger), len(effects.conflicts), len(effects.updates), len(effects.released)
         self.waiting, self.held = set(state.waiting), set(state.held)
@@ -379,13 +401,18 @@ class _Checkpoint:
     def restore(self, state: State, replica: Replica) -> None:
         """Bring the state back; what the ledger says of the run is written over by its second judging."""
         state.seq, state.replicas[state.hub_rid].applied = self.seq, self.hub
-        replica.applied, replica.served = self.applied, self.served
+        replica.applied, replica.served, replica.clock = self.applied, self.served, self.clock
         state.tentative.undo()
         state.memberships.tentative.undo()
         state.waiting, state.held = self.waiting, self.held
         ledger, conflicts, updates, released = self.lengths
         del state.effects.ledger[ledger:], state.effects.conflicts[conflicts:], state.effects.updates[updates:]
         del state.effects.released[released:]
+
+
+def _keeps(verdict: MutationVerdict) -> bool:
+    """Whether not all of what was asked for came to be."""
+    return verdict.verdict in KEEPS or any(cell.verdict in KEEPS for cell in verdict.cells.values())
 
 
 def _first(

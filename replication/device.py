@@ -88,7 +88,8 @@ class Copy(msgspec.Struct, frozen=True):
     a verdict brought above `rev`. `held` says whether the record is in scope, as of the commit
     `told_at`. `edits` are the unanswered ones, oldest first. `shown` has, by cell, every dot that the
     device was shown there: the context of its edits, for a hub that was restored and knows less. `former`
-    is what it was shown before that; it counts until the record is shown anew, for then it has gone again.
+    is what it held before that, as far as the hub still knows it: the bases and contexts of edits count
+    it in until the record is shown anew, for then it has gone again.
     `blind` has the base of cells on which an own write went over another that the person never saw.
     """
 
@@ -102,7 +103,7 @@ class Copy(msgspec.Struct, frozen=True):
     told_at: int = 0
     edits: tuple[Mutation, ...] = ()
     shown: dict[str, Vector] = {}
-    former: dict[str, Vector] = {}
+    former: Copy | None = None
     blind: dict[str, int] = {}
 
     def base(self, cell: str) -> int:
@@ -159,7 +160,7 @@ def put(
     alive = copy.alive if ALIVE in newer else True
     blind = {cell: base for cell, base in copy.blind.items() if cell in newer}
     return msgspec.structs.replace(
-        present, rev=rev, fields={**taken, **kept}, raised=newer, alive=alive, former={}, blind=blind
+        present, rev=rev, fields={**taken, **kept}, raised=newer, alive=alive, former=None, blind=blind
     )
 
 
@@ -208,10 +209,20 @@ def restart(copy: Copy, position: int) -> Copy:
     Of the numbers above it the new epoch knows nothing, so that none of them may count as seen.
     """
     edits = tuple(rebase(mutation, position) for mutation in copy.edits)
+    former = _known_below(copy, position)
     if max(copy.rev, copy.told_at, *copy.raised.values(), 0) <= position:
-        return msgspec.structs.replace(copy, edits=edits)
-    former = {cell: _ever_shown(copy, cell) for cell in {**copy.former, **copy.shown}}
+        return msgspec.structs.replace(copy, edits=edits, former=former.former)
     return msgspec.structs.replace(copy, rev=0, raised={}, told_at=0, edits=edits, shown={}, former=former, blind={})
+
+
+def _known_below(copy: Copy, position: int) -> Copy:
+    """Return what a copy held, with no number above `position`."""
+    raised, blind = (
+        {cell: min(seq, position) for cell, seq in numbers.items()} for numbers in (copy.raised, copy.blind)
+    )
+    former = copy.former and _known_below(copy.former, position)
+    known = Copy(copy.collection, copy.id, min(copy.rev, position), raised=raised, blind=blind, shown=copy.shown)
+    return msgspec.structs.replace(known, former=former)
 
 
 def as_sent(mutation: Mutation, *, contexts: bool) -> Mutation:
@@ -263,14 +274,20 @@ def _frozen(copy: Copy, cell: str) -> int:
     for mutation in copy.edits:
         if cell == ALIVE or cell in mutation.set or cell in mutation.do:
             return mutation.base_of(cell)
-    return copy.blind.get(cell, copy.base(cell))
+    return _known(copy, cell)
+
+
+def _known(copy: Copy, cell: str) -> int:
+    """Return the base of an edit that is made now."""
+    known = copy.blind.get(cell, copy.base(cell))
+    return known if copy.former is None else max(known, _known(copy.former, cell))
 
 
 def _contexts(copy: Copy, layout: Layout, op: str, written: set[str]) -> dict[str, Vector]:
     """Return what was shown of each cell that the edit is compared with, frozen as the base is."""
     read = written
     if op == "delete":
-        read = {*layout.cells(), *map(layout.cell_of, copy.fields), *copy.shown, *copy.former}
+        read = {*layout.cells(), *map(layout.cell_of, copy.fields), *_ever_shown(copy)}
     found = {cell: _frozen_context(copy, cell) for cell in sorted({*read, ALIVE})}
     return {cell: context for cell, context in found.items() if context}
 
@@ -279,11 +296,15 @@ def _frozen_context(copy: Copy, cell: str) -> Vector:
     for mutation in copy.edits:
         if cell == ALIVE or cell in mutation.set or cell in mutation.do:
             return mutation.context.get(cell, {})
-    return _ever_shown(copy, cell)
+    return _ever_shown(copy).get(cell, {})
 
 
-def _ever_shown(copy: Copy, cell: str) -> Vector:
-    return join(copy.former.get(cell, {}), copy.shown.get(cell, {}))
+def _ever_shown(copy: Copy) -> dict[str, Vector]:
+    """Return the context of an edit that is made now, by cell."""
+    if copy.former is None:
+        return copy.shown
+    former = _ever_shown(copy.former)
+    return {cell: join(former.get(cell, {}), copy.shown.get(cell, {})) for cell in {**former, **copy.shown}}
 
 
 def _see(copy: Copy, versions: Mapping[str, tuple[Dot, Vector]] | None) -> Copy:

@@ -41,6 +41,7 @@ def write_of(prepared: Prepared, actor: Actor, name: str = ALIVE) -> merge.Write
         sent=mutation.op != "delete",
         context=mutation.context.get(name),
         closes=tuple(mutation.closes.get(name, ())),
+        served=actor.served,
         restored_to=actor.restored_to,
     )
 
@@ -52,10 +53,13 @@ def saw(name: str, cell: Cell, prepared: Prepared, actor: Actor) -> bool:
 
 def alive_cell(prepared: Prepared, actor: Actor, place: merge.Place, before: Cell | None, *, value: bool) -> Cell:
     """Return `$alive` as the actor installs it."""
-    stamp, context = stamp_of(actor), prepared.mutation.context.get(ALIVE)
+    stamp, mutation = stamp_of(actor), prepared.mutation
     vv = with_dot(before.vv if before else {}, stamp.dot)
-    if context:
-        vv = join(vv, context)
+    if actor.restored_to:
+        # A delete has read every cell: the edits that it had seen are in its past.
+        read = mutation.context.values() if mutation.op == "delete" else (mutation.context.get(ALIVE, {}),)
+        for context in read:
+            vv = join(vv, context)
     siblings = before.siblings if before else ()
     return Cell(value, stamp, place.seq, bounded.prune(vv, place.proof), (), siblings)
 
@@ -190,13 +194,15 @@ def edit_of_deleted(record: Record, judged: Outcome, prepared: Prepared, actor: 
     The record comes back if the collection keeps edits and this one brings anything. Else the whole
     edit lost to the delete, or waits for a person, and is kept in one entry.
     """
+    dead = record.cells[ALIVE]
+    if merge.absorbed(dead, write_of(prepared, actor)) is not None:
+        return Outcome(record=record, cells={n: _past(c, record.cells.get(n)) for n, c in judged.cells.items()})
     if all(cell.verdict in JUDGED_IN_VAIN for cell in judged.cells.values()):
         return Outcome(record=record, cells=judged.cells)
     rule = prepared.collection.against_edit
     brings = any(cell.verdict in ("applied", "merged") for cell in judged.cells.values())
     if brings and rule == "keep_edit":
         return _revive(record, judged, prepared, actor, place)
-    dead = record.cells[ALIVE]
     full = len(dead.siblings) >= place.siblings_max
     waits = brings and rule == "manual" and not full
     name = "siblings:full" if brings and rule == "manual" and full else f"against_edit:{rule}"
@@ -240,6 +246,16 @@ def _lost(judged: CellVerdict, cell: Cell | None, conflict: Conflict, name: str)
         rule=conflict.rule,
         conflict=conflict.id,
     )
+
+
+def _past(judged: CellVerdict, cell: Cell | None) -> CellVerdict:
+    """Turn what a cell would have got into what it gets when the deletion came in full knowledge of it."""
+    if judged.verdict == "refused":
+        return judged
+    told = CellVerdict(verdict="absorbed", value=None)
+    if cell is None:
+        return told
+    return msgspec.structs.replace(told, value=cell.value, dot=cell.stamp.dot, seq=cell.seq, vv=cell.vv)
 
 
 def _with_alive(record: Record, cell: Cell, rev: int | None = None) -> Record:

@@ -91,6 +91,7 @@ def _judge(
         was=draft.was,
         context=mutation.context.get(name),
         closes=tuple(mutation.closes.get(name, ())),
+        served=actor.served,
         restored_to=actor.restored_to,
     )
     again = merge.absorbed(cell, write) if cell is not None else None

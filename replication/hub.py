@@ -84,17 +84,19 @@ def judge(state: State, submission: Submission) -> Answer:
     problem = _problem(state, submission, replica)
     if problem is not None:
         return Answer(replica.applied, problem=problem)
-    mutations = submission.mutations
-    if not submission.numbered:
-        mutations = tuple(
-            msgspec.structs.replace(mutation, n=replica.applied + 1 + place) for place, mutation in enumerate(mutations)
-        )
-    answer = _judge_runs(state, submission, replica, mutations)
-    if submission.numbered:
-        replica.contact = max(replica.contact, submission.received)
+    answer = _judge_runs(state, submission, replica, _numbered(submission, replica))
     if answer.expected is None:
         _remember(state, submission, answer)
     return answer
+
+
+def _numbered(submission: Submission, replica: Replica) -> tuple[Mutation | Malformed, ...]:
+    """Return the mutations under their numbers; one that a device sends twice was found equal, and is judged once."""
+    given = submission.mutations
+    if submission.numbered:
+        return tuple({mutation.n: mutation for mutation in given}.values())
+    start = replica.applied + 1
+    return tuple(msgspec.structs.replace(mutation, n=n) for n, mutation in enumerate(given, start))
 
 
 def _judge_runs(

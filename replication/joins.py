@@ -27,6 +27,10 @@ def joined(field: Field, merge: Merge, current: Any, value: Any) -> Any:
     """Return what `max`, `min` or `lattice` make of two values. Nothing at all is below everything."""
     if current is None or value is None:
         return value if current is None else current
+    try:
+        current = kinds.canonical(field, current)
+    except kinds.BadValue:
+        return MISSING  # the field had another kind when this was stored
     if merge == "lattice":
         return least_above(field.order, current, value)
     first, second = sorted((current, value), key=lambda each: Decimal(each) if field.kind == "decimal" else each)

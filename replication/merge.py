@@ -10,7 +10,7 @@ The order of the steps is that of the protocol: authority and scope are decided 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
     from replication.catalog import CellRule, Collection
 
 
+SERVED_ALL: Final = 2**63 - 1
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One cell of a mutation, in canonical form and ready to be judged.
 
     Either `op` is given, or `value` (for a group: the members that were sent). `sent` is what
     the writer sent before it was brought into canonical form. `chain` is the mutation before which
     all of its replica's writes are the writer's own; None for those who always say what they saw.
-    Up to `restored_to` the numbers of the epoch before the last restore mean the same as now.
+    `served` is up to where the hub has told the writer anything. Up to `restored_to` the numbers of
+    the epoch before the last restore mean the same as now (0: it was never restored).
     """
 
     cell: str
@@ -45,6 +49,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     was: Any = MISSING
     context: Vector | None = None
     closes: tuple[Dot, ...] = ()
+    served: int = SERVED_ALL
     restored_to: int = 0
 
     @property
@@ -55,6 +60,18 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     def is_own(self, dot: Dot) -> bool:
         """Whether the writer made that mutation before."""
         return self.chain is not None and dot.rid == self.chain.rid and dot.n < self.chain.n
+
+    def is_outlived(self, dot: Dot) -> bool:
+        """Whether that mutation was made by the same writer later: it was made in knowledge of this one."""
+        return self.chain is not None and dot.rid == self.chain.rid and dot.n > self.chain.n
+
+    def may_name(self, seq: int) -> bool:
+        """Whether a context can speak of what was installed at `seq`.
+
+        Nobody has seen what was not served. A restored hub no longer knows what it served, and what it
+        is sent again has a new seq; there contexts are all there is.
+        """
+        return seq <= self.served or self.restored_to > 0
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -87,8 +104,13 @@ def refuse(cell: Cell | None, code: str, message: str) -> CellOutcome:
 
 
 def absorbed(cell: Cell, write: Write) -> CellOutcome | None:
-    """Return the verdict of a write that is in the value already, re-sent to a restored hub."""
-    if not covers(cell.vv, write.stamp.dot):
+    """Return the verdict of a write that is in the past of the value already, or None.
+
+    So is one that is re-sent to a restored hub, and one that was held while its writer went on.
+    """
+    plain = write.op is None and write.rule.merge is None
+    outlived = plain and any(write.is_outlived(stamp.dot) for stamp in cell.stamps())
+    if not outlived and not covers(cell.vv, write.stamp.dot):
         return None
     return CellOutcome(cell, _told("absorbed", cell, write.sent))
 
@@ -103,7 +125,8 @@ def seen(write: Write, incumbent: Cell) -> bool:
     if any(write.is_own(stamp.dot) for stamp in incumbent.stamps()):
         return True
     if write.context is not None:
-        named = any(covers(write.context, stamp.dot) for stamp in incumbent.stamps())
+        told = write.may_name(incumbent.seq)
+        named = told and any(covers(write.context, stamp.dot) for stamp in incumbent.stamps())
         return named or (held and incumbent.seq <= write.restored_to)
     return held
 
@@ -274,9 +297,10 @@ def _absorb(cell: Cell | None, write: Write, place: Place, *, stands: bool = Tru
 
     Its context counts only where the write gives the whole value and that stands, so that what the
     writer had seen is in the past of what is stored; not where no more was taken in than what it did.
+    It counts on a restored hub alone: any other has judged, and absorbed, all that a writer can have seen.
     """
     vv = with_dot(cell.vv if cell else {}, write.stamp.dot)
-    if write.context and write.is_whole and stands:
+    if write.restored_to and write.context and write.is_whole and stands:
         vv = join(vv, write.context)
     return bounded.prune(vv, place.proof)
 

@@ -30,7 +30,7 @@ Problem = Literal["replica_forked", "fenced", "state_moved", "rev_ahead", "idemp
 class Replica(msgspec.Struct):
     """A writer with its own counter. `served` is the highest seq it was told in verdicts.
 
-    `contact` is when its last push was received, in milliseconds since 1970.
+    `clock` is when its newest mutation was made as far as the hub can tell, in milliseconds since 1970.
     """
 
     rid: int
@@ -38,7 +38,7 @@ class Replica(msgspec.Struct):
     applied: int = 0
     served: int = 0
     fenced: bool = False
-    contact: int = 0
+    clock: int = 0
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -111,7 +111,7 @@ class State(msgspec.Struct, kw_only=True):
     `older` has the catalogues of former versions that submissions name. `held` are the records whose
     create waits for a person, `waiting` the held mutations that submissions release. `proof` says for
     each replica up to which of its mutations no vector is needed any more, `restored_to` to which
-    position the tenant was last restored.
+    position the tenant was last restored. `faults` are mistakes of ours that kept mutations from being judged.
     """
 
     seq: int
@@ -127,6 +127,7 @@ class State(msgspec.Struct, kw_only=True):
     waiting: set[Dot] = set()
     proof: Vector = {}
     restored_to: int = 0
+    faults: list[Exception] = []
     tentative: Tentative = msgspec.field(default_factory=Tentative)
     effects: rows.Effects = msgspec.field(default_factory=rows.Effects)
 

@@ -21,6 +21,8 @@ COMMANDS = {
     "person": ("syncserver.cli.people:person_app", "The people of a tenant."),
     "token": ("syncserver.cli.people:token_app", "Tokens of people and programs."),
     "device": ("syncserver.cli.people:device_app", "Devices of technicians."),
+    "connections": ("syncserver.cli.connections:app", "Systems, and the connections to them."),
+    "dead-letters": ("syncserver.cli.dead_letters:app", "Deliveries that wait for a person."),
     "signin": ("syncserver.cli.signin:app", "Where the people of a tenant sign in."),
     "keys": ("syncserver.cli.keys:app", "The secret keys of the installation."),
     "audit": ("syncserver.cli.audit:app", "Print the audit log."),

@@ -11,6 +11,7 @@ from litestar import Litestar
 
 from replication import catalog_file
 from syncserver.catalogs import source
+from syncserver.commands.absorb import Hooks
 from syncserver.commands.access import Access
 from syncserver.commands.audit import AuditLog
 from syncserver.commands.commit import Committers
@@ -21,13 +22,28 @@ from syncserver.commands.push import Pushes
 from syncserver.commands.review import Review
 from syncserver.commands.seen import SeenVerdicts
 from syncserver.commands.signin import SignIns
+from syncserver.commands.upstream.authorizing import Authorizing
+from syncserver.commands.upstream.connections import Connections
+from syncserver.commands.upstream.endpoints import Endpoints
+from syncserver.commands.upstream.incoming import Inboxes
+from syncserver.commands.upstream.letters import Letters
+from syncserver.commands.upstream.mappings import Mappings
+from syncserver.commands.upstream.once import Once
+from syncserver.commands.upstream.receipts import Receipts
+from syncserver.commands.upstream.systems import Systems
 from syncserver.http import (
     audit,
     auth,
     catalog,
     conflicts,
+    connections,
+    dead_letters,
+    deliveries,
     devices,
     held,
+    hooks,
+    inboxes,
+    mappings,
     metrics,
     negotiation,
     observe,
@@ -35,8 +51,10 @@ from syncserver.http import (
     ops,
     parts,
     problems,
+    receipts,
     signin,
     sync,
+    webhooks,
 )
 from syncserver.notify import Hints
 from syncserver.oidc.fetch import Fetcher
@@ -44,6 +62,8 @@ from syncserver.oidc.issuers import Issuers
 from syncserver.store import db
 from syncserver.store.catalogs import Catalogs
 from upstream import sealing
+from upstream.inbox import Door
+from upstream.jsonnet import Pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -62,6 +82,14 @@ ROUTERS: Final = (
     held.ROUTER,
     signin.ROUTER,
     audit.ROUTER,
+    connections.ROUTER,
+    deliveries.ROUTER,
+    dead_letters.ROUTER,
+    mappings.ROUTER,
+    receipts.ROUTER,
+    hooks.ROUTER,
+    inboxes.ROUTER,
+    webhooks.ROUTER,
     office.ROUTER,
 )
 
@@ -123,6 +151,8 @@ async def assemble(settings: Settings, counters: metrics.Metrics, stack: AsyncEx
         await worker.start()
         stack.push_async_callback(worker.stop)
     access, desk = Access(database), Office(database, committers, catalogs)
+    systems, jsonnet = _systems(settings, database, stack)
+    door = Door(database, settings.secret_keys, systems.manifest)
     return parts.Parts(
         access=access,
         office=desk,
@@ -132,12 +162,22 @@ async def assemble(settings: Settings, counters: metrics.Metrics, stack: AsyncEx
         pulls=pulls,
         signins=_signins(settings, database, stack),
         audit=AuditLog(database),
+        connections=Connections(database, systems),
+        letters=Letters(database, systems),
+        mappings=Mappings(database, systems, desk, jsonnet),
+        receipts=Receipts(database, desk, systems),
+        authorizing=Authorizing(database, systems, settings.secret_keys, _now_ms),
+        once=Once(database),
+        hooks=Hooks(door, counters.hooked),
+        inboxes=Inboxes(database, door),
+        endpoints=Endpoints(database, settings.secret_keys, allow_plain=settings.allow_loopback_vendors),
+        hook_bytes_max=settings.hook_bytes_max,
         metrics=counters,
         limits=settings.limits,
         compression=settings.compression,
         epoch=epoch,
         shipped=catalog_file.parse(source.text(settings.catalog)),
-        now_ms=lambda: int(time.time() * 1_000),
+        now_ms=_now_ms,
         is_ready=lambda: _answers(database),
     )
 
@@ -147,6 +187,22 @@ def _signins(settings: Settings, database: db.Database, stack: AsyncExitStack) -
     stack.push_async_callback(fetcher.close)
     issuers = Issuers(fetcher, allow_loopback=settings.allow_loopback_vendors)
     return SignIns(database, fetcher, issuers, keys=settings.secret_keys, clock=time.time)
+
+
+def _systems(settings: Settings, database: db.Database, stack: AsyncExitStack) -> tuple[Systems, Pool]:
+    """Return the way out to the systems of others, and who runs the code of mappings."""
+    systems = Systems(
+        database,
+        settings.secret_keys,
+        allow_loopback=settings.allow_loopback_vendors,
+        redis_url=settings.redis_url,
+    )
+    stack.push_async_callback(systems.close)
+    return systems, stack.enter_context(Pool(settings.code))
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1_000)
 
 
 async def _epoch(database: db.Database) -> str:

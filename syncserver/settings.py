@@ -18,6 +18,10 @@ import msgspec
 from replication.packing import WINDOW_LOG_MAX, Compression
 from replication.wire import Limits
 from syncserver.commands.upkeep import Rules
+from syncserver.commands.upstream import alarming
+from syncserver.commands.upstream.alarming import Alarming
+from upstream import jsonnet, worker
+from upstream.sinks import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,6 +61,47 @@ UPKEEP: Final = {
 }
 """The variable that sets each of the worker's rules: how often, how much at once, how long things are kept."""
 
+WORK: Final = {
+    "planning": "FIELDSYNC_PLANNING_MAX",
+    "carrying": "FIELDSYNC_CARRYING_MAX",
+    "tenant": "FIELDSYNC_TENANT_CARRYING_MAX",
+    "lease_seconds": "FIELDSYNC_LEASE_SECONDS",
+}
+"""The variable that sets how much a worker plans and carries at once, of it for one tenant, and for how long."""
+WORK_MAX: Final = 10_000
+
+CODE: Final = {
+    "processor_ms": "FIELDSYNC_CODE_MS_MAX",
+    "waiting_ms": "FIELDSYNC_CODE_WAITING_MS_MAX",
+    "memory_bytes": "FIELDSYNC_CODE_MEMORY_BYTES_MAX",
+    "input_bytes": "FIELDSYNC_CODE_INPUT_BYTES_MAX",
+    "output_bytes": "FIELDSYNC_CODE_OUTPUT_BYTES_MAX",
+}
+"""The variable that sets what the code in a mapping may take."""
+CODE_CHILDREN: Final = "FIELDSYNC_CODE_CHILDREN"
+CODE_CHILDREN_MAX: Final = 64
+
+HOOK_BYTES: Final = "FIELDSYNC_HOOK_BYTES_MAX"
+HOOK_BYTES_MAX: Final = 1_048_576
+"""The largest call of a vendor that is taken."""
+
+ALERT_WEBHOOK: Final = "FIELDSYNC_ALERT_WEBHOOK"
+ALERT_SECRET: Final = "FIELDSYNC_ALERT_SECRET"  # noqa: S105  (the name of a variable)
+SMTP: Final = "FIELDSYNC_SMTP_URL"
+ALERT_FROM: Final = "FIELDSYNC_ALERT_FROM"
+ALERT_TO: Final = "FIELDSYNC_ALERT_TO"
+ALERTS: Final = {
+    "late_seconds": "FIELDSYNC_ALERT_LATE_SECONDS",
+    "very_late_seconds": "FIELDSYNC_ALERT_VERY_LATE_SECONDS",
+    "expiry_days": "FIELDSYNC_ALERT_EXPIRY_DAYS",
+    "urgent_expiry_days": "FIELDSYNC_ALERT_URGENT_EXPIRY_DAYS",
+    "silence_seconds": "FIELDSYNC_ALERT_SILENCE_SECONDS",
+    "silence_pieces_min": "FIELDSYNC_ALERT_SILENCE_PIECES_MIN",
+    "inbox_seconds": "FIELDSYNC_ALERT_INBOX_SECONDS",
+    "dead_many": "FIELDSYNC_ALERT_DEAD_MANY",
+}
+"""The variable that sets from when on something is wrong."""
+
 REQUIRED: Final = ("FIELDSYNC_DATABASE_URL", "FIELDSYNC_SECRET_KEYS")
 VARIABLES: Final = (
     *REQUIRED,
@@ -72,6 +117,16 @@ VARIABLES: Final = (
     COMPRESS,
     WINDOW,
     *UPKEEP.values(),
+    *WORK.values(),
+    *CODE.values(),
+    CODE_CHILDREN,
+    HOOK_BYTES,
+    ALERT_WEBHOOK,
+    ALERT_SECRET,
+    SMTP,
+    ALERT_FROM,
+    ALERT_TO,
+    *ALERTS.values(),
 )
 """Every variable that is read; a test holds this to what `load` reads."""
 
@@ -105,6 +160,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     compression: Compression = Compression()
     upkeep: Rules = Rules()
+    hook_bytes_max: int = HOOK_BYTES_MAX
+    alarming: Alarming = Alarming()
+    work: worker.Limits = worker.Limits()
+    code: jsonnet.Limits = jsonnet.Limits()
 
     def __repr__(self) -> str:
         """Return a text without the secrets: settings are shown when a start fails."""
@@ -127,6 +186,10 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         limits=Limits(**_numbers(environ, LIMITS, LIMIT_MAX)),
         compression=_compression(environ),
         upkeep=Rules(**_numbers(environ, UPKEEP, UPKEEP_MAX)),
+        hook_bytes_max=_numbers(environ, {"bytes": HOOK_BYTES}, LIMIT_MAX).get("bytes", HOOK_BYTES_MAX),
+        alarming=_alarming(environ),
+        work=worker.Limits(**_numbers(environ, WORK, WORK_MAX)),
+        code=_code(environ),
     )
 
 
@@ -231,10 +294,38 @@ def _compression(environ: Mapping[str, str]) -> Compression:
     return Compression(**_numbers(environ, {"bytes_min": COMPRESS}, LIMIT_MAX), window_log_max=window)
 
 
+def _alarming(environ: Mapping[str, str]) -> Alarming:
+    """Return who is told what is wrong; a webhook needs a secret, a mail server a sender and recipients."""
+    url = _given(environ, ALERT_WEBHOOK, _https, None)
+    secret = _given(environ, ALERT_SECRET, alarming.secret, b"")
+    if url is not None and not secret:
+        raise SettingsInvalid(f"{ALERT_SECRET} is not set, and what {ALERT_WEBHOOK} is told has to be signed")
+
+    sender, recipients = environ.get(ALERT_FROM, ""), environ.get(ALERT_TO, "")
+
+    def mail(value: str) -> Place:
+        return alarming.mail(value, sender, recipients)
+
+    numbers = _numbers(environ, ALERTS, LIMIT_MAX)
+    limits = msgspec.structs.replace(Alarming().limits, **numbers)
+    return Alarming(webhook_url=url, webhook_secret=secret, mail=_given(environ, SMTP, mail, None), limits=limits)
+
+
+def _https(value: str) -> str:
+    if urlsplit(value).scheme not in ("https", "http") or not urlsplit(value).hostname:
+        raise ValueError("must be a URL that begins with https://")
+    return value
+
+
 def _window_log(value: str) -> int:
     if not value.isdecimal() or int(value) not in WINDOW_LOGS:
         raise ValueError(f"must be a whole number from {WINDOW_LOGS.start} to {WINDOW_LOGS.stop - 1}")
     return int(value)
+
+
+def _code(environ: Mapping[str, str]) -> jsonnet.Limits:
+    children = _numbers(environ, {"children": CODE_CHILDREN}, CODE_CHILDREN_MAX)
+    return jsonnet.Limits(**_numbers(environ, CODE, LIMIT_MAX), **children)
 
 
 def _numbers(environ: Mapping[str, str], names: Mapping[str, str], most: int) -> dict[str, int]:

@@ -1,6 +1,6 @@
-"""A worker put together: it does upkeep, and tells how it is to those who watch it.
+"""A worker put together: it does upkeep, works for vendors, and tells how it is to those who watch it.
 
-It stops in order on SIGTERM and SIGINT: the turn under way is finished. It may also be killed at any
+It stops in order on SIGTERM and SIGINT: what is under way is finished. It may also be killed at any
 moment, and its database may go away and come back.
 """
 
@@ -11,16 +11,26 @@ import signal
 import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import asyncpg
 import structlog
 import uvicorn
 
 from syncserver.app import NotMigrated
+from syncserver.commands.commit import Committers
 from syncserver.commands.upkeep import LOOK_SECONDS, Upkeep
+from syncserver.commands.upstream.inward import Inward
+from syncserver.commands.upstream.readings import Readings
+from syncserver.commands.upstream.systems import Systems
 from syncserver.http.watch import Watch, WorkerMetrics
 from syncserver.store import db
+from upstream import outbox
+from upstream.inbox import Door
+from upstream.jsonnet import Pool
+from upstream.transport import Http
+from upstream.wakeup import Wakeup
+from upstream.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -31,6 +41,8 @@ STATEMENTS_PER_TURN_MAX: Final = 12
 STALLED_SECONDS: Final = LOOK_SECONDS + STATEMENTS_PER_TURN_MAX * (db.STATEMENT_SECONDS + db.CONNECT_SECONDS)
 """No turn lasts this long, whatever the database does; a worker that has ended none since goes round no more."""
 
+READERS: Final = 12
+"""Connections of a worker: what it carries at once has many short transactions."""
 WATCHED_GRACE_SECONDS: Final = 1
 STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -43,7 +55,7 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         listener = _listener(settings, stack)
-        database = await db.connect(settings.database_url)
+        database = await db.connect(settings.database_url, readers=READERS)
         stack.push_async_callback(database.close)
         upkeep = Upkeep(database, settings.upkeep, metrics.turned)
         await _check(upkeep)
@@ -52,9 +64,71 @@ async def run(settings: Settings) -> None:
         for number in STOPS:
             loop.add_signal_handler(number, stop.set)
             stack.callback(loop.remove_signal_handler, number)
+        works = await _back_door(settings, database, metrics, stack)
         log.info("worker_started", port=listener.getsockname()[1] if listener else None)
-        await upkeep.run(stop)
+        await asyncio.gather(upkeep.run(stop), *(work.run(stop) for work in works))
         log.info("worker_stopped")
+
+
+class _Work(Protocol):
+    """Something that goes round until it is told to stop."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work."""
+        ...
+
+
+async def _back_door(
+    settings: Settings, database: db.Database, metrics: WorkerMetrics, stack: AsyncExitStack
+) -> tuple[_Work, ...]:
+    """Return what plans and carries for vendors, and what takes theirs in, woken when there is something new."""
+    systems = Systems(
+        database,
+        settings.secret_keys,
+        allow_loopback=settings.allow_loopback_vendors,
+        redis_url=settings.redis_url,
+    )
+    stack.push_async_callback(systems.close)
+    jsonnet, committers = stack.enter_context(Pool(settings.code)), Committers(database)
+    await committers.start()
+    stack.push_async_callback(committers.stop)
+    carrier = Worker(database, systems, limits=settings.work, observe=metrics.worked, jsonnet=jsonnet.evaluate)
+    inward = _inward(settings, database, systems, committers, jsonnet, stack)
+    systems.absorb = inward.inbound.take_in
+
+    def wake(tenants: str) -> None:
+        carrier.wake(tenants)
+        inward.wake()
+
+    wakeup = Wakeup(settings.database_url, outbox.CHANNEL, wake)
+    await wakeup.start()
+    stack.push_async_callback(wakeup.stop)
+    return carrier, inward, Readings(database, systems.keeper, metrics, inward.tenants)
+
+
+def _inward(
+    settings: Settings,
+    database: db.Database,
+    systems: Systems,
+    committers: Committers,
+    jsonnet: Pool,
+    stack: AsyncExitStack,
+) -> Inward:
+    # The operator's own address may be within; whom a tenant names may not.
+    own, others = Http(allow_loopback=True), Http(allow_loopback=settings.allow_loopback_vendors)
+    for http in (own, others):
+        stack.push_async_callback(http.close)
+    return Inward(
+        database,
+        systems,
+        committers.submit,
+        door=Door(database, settings.secret_keys, systems.manifest),
+        http=others,
+        own_http=own,
+        keys=settings.secret_keys,
+        alarming=settings.alarming,
+        jsonnet=jsonnet.evaluate,
+    )
 
 
 def _listener(settings: Settings, stack: AsyncExitStack) -> socket.socket | None:

@@ -116,7 +116,7 @@ class Desk:
                 was=each.was,
                 seen=seen,
                 said=said,
-                closes={cell: frozenset(map(tuple, dots)) for cell, dots in each.closes.items()},
+                closes={cell: frozenset((dot.rid, dot.n) for dot in dots) for cell, dots in each.closes.items()},
                 received=now,
             )
             for n, each in enumerate(mutations, start=first)

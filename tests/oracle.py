@@ -51,7 +51,8 @@ class Oracle:
         self.records: dict[Key, Rec] = {}
         self.scope = Scope(self.collections)
         self.waiting: dict[Dot, Asked] = {}
-        self.contacts: dict[int, int] = {}
+        self.clocks: dict[int, int] = {}
+        self.restored = False
         self.moment = 0
         self.hub: Dot = (hub_rid, 0)
         self.tally: Counter[str] = Counter()
@@ -97,23 +98,19 @@ class Oracle:
         self.edition = edition
         self.scope = self.scope.copy(self.collections)
 
-    def heard(self, rid: int, received: int) -> None:
-        """Note when a device was last heard."""
-        self.contacts[rid] = max(self.contacts.get(rid, 0), received)
-
     def copy(self, keys: set[Key] | None = None) -> Oracle:
         """Return the same again, of which these records (else all) can be changed without harm to this one."""
         twin = copy.copy(self)
         twin.records = {key: rec.copy() if keys is None or key in keys else rec for key, rec in self.records.items()}
         twin.scope, twin.waiting = self.scope.copy(self.collections), dict(self.waiting)
-        twin.contacts = dict(self.contacts)
+        twin.clocks = dict(self.clocks)
         return twin
 
     def back_to(self, then: Oracle) -> None:
         """Be put back to an earlier copy. What was given out since is not given out again."""
         moment, hub = self.moment, self.hub
         self.__dict__.update(then.copy().__dict__)
-        self.moment, self.hub = moment, max(hub, self.hub)
+        self.moment, self.hub, self.restored = moment, max(hub, self.hub), True
 
     # Judging.
 
@@ -126,6 +123,8 @@ class Oracle:
         if together is not answers:
             self.tally = before
             self.moment += len(run)
+            for asked in run:
+                self._tick(asked)
         else:
             self.__dict__.update(trial.__dict__)
         for asked, answer in zip(run, together, strict=True):
@@ -134,6 +133,16 @@ class Oracle:
         return together
 
     def _one(self, asked: Asked, *, tx: bool) -> Answer:
+        answer = self._looked_at(asked, tx=tx)
+        self._tick(asked)
+        return answer
+
+    def _tick(self, asked: Asked) -> None:
+        """Note how far a device's own time has come."""
+        if asked.in_order and asked.at is not None:
+            self.clocks[asked.dot[0]] = self._time(asked)
+
+    def _looked_at(self, asked: Asked, *, tx: bool) -> Answer:
         self.moment += 1
         if asked.rescue:
             return self._wait(asked, "held_fenced")
@@ -207,6 +216,7 @@ class Oracle:
             allowed=asked.authority in collection["delete"],
             in_scope=bool(self._relations(asked)),
             hub=self._next(),
+            restored=self.restored,
         )
 
     def _create(self, asked: Asked, drafts: Mapping[str, Draft], bad: set[str]) -> dict[str, Told]:
@@ -229,7 +239,8 @@ class Oracle:
     def _cell(self, rec: Rec, name: str, asked: Asked, draft: Draft) -> Told:
         """Sent again, scope, authority; then what the cell itself has to say."""
         rule, line = self._rule(asked.key[0], name), rec.lines.get(name, Line())
-        if oracle_cell.is_in_past(asked, line):
+        plain = draft.op is None and "merge" not in rule
+        if oracle_cell.is_in_past(asked, line) or (plain and oracle_cell.is_outlived(asked, line)):
             return Told("absorbed", None, *oracle_cell.shown_pair(line))
         relations = self._relations(asked)
         if not relations:
@@ -281,10 +292,10 @@ class Oracle:
         return (self.hub[0], self.hub[1] + 1)
 
     def _time(self, asked: Asked) -> int:
-        """Return when a write was made, as far as the hub can tell: not before it last heard, not after now."""
+        """Return when a write was made, as far as the hub can tell: not before the one before it, not after now."""
         if not asked.in_order or asked.at is None:
             return asked.received
-        return max(self.contacts.get(asked.dot[0], 0), min(asked.at + asked.behind, asked.received))
+        return max(self.clocks.get(asked.dot[0], 0), min(asked.at + asked.behind, asked.received))
 
     def _value(self, asked: Asked, name: str, line: Line, draft: Draft, *, known: bool) -> Any:
         """Return the whole value that is asked for; MISSING if half of it is not known."""

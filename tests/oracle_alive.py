@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests import oracle_cell
-from tests.oracle_cell import NOTHING, Asked, Clash, Dot, Line, Told, Write
+from tests.oracle_cell import NOTHING, Asked, Clash, Dot, Known, Line, Told, Write
 
 ALIVE: Final = "$alive"
 IN_VAIN: Final = ("refused", "absorbed")
@@ -44,6 +44,7 @@ class Stakes:
     allowed: bool
     in_scope: bool
     hub: Dot
+    restored: bool
 
     @property
     def name(self) -> str:
@@ -56,6 +57,16 @@ def write_of(asked: Asked, stakes: Stakes, *, value: bool, dot: Dot | None = Non
     return Write(dot or asked.dot, value, (asked.authority,), stakes.time, asked.in_order and dot is None)
 
 
+def had_seen(asked: Asked, stakes: Stakes) -> Known:
+    """Return what whoever deletes or restores says to have seen: a delete has read the whole record.
+
+    Only a hub that was restored can be told something by that.
+    """
+    if asked.op != "delete" or not stakes.restored:
+        return asked.said.get(ALIVE, NOTHING)
+    return NOTHING.union(*asked.said.values())
+
+
 def bring_into_being(rec: Rec, asked: Asked, stakes: Stakes) -> None:
     """Let a record exist from now on."""
     line = rec.lines[ALIVE] = Line()
@@ -64,24 +75,30 @@ def bring_into_being(rec: Rec, asked: Asked, stakes: Stakes) -> None:
 
 
 def declare(rec: Rec, asked: Asked, stakes: Stakes) -> Told:
-    """Delete or restore: sent again, who may, whether it is so already, and what was not seen."""
-    wanted, line = asked.op == "restore", rec.lines[ALIVE]
-    if oracle_cell.is_in_past(asked, line):
+    """Delete or restore: sent again, and who may; then the rest."""
+    line = rec.lines[ALIVE]
+    if oracle_cell.is_in_past(asked, line) or oracle_cell.is_outlived(asked, line):
         return Told("absorbed", None, *oracle_cell.shown_pair(line))
     if not stakes.in_scope:
         return Told("refused", "out_of_scope")
     if not stakes.allowed:
         return Told("refused", "not_owner", *oracle_cell.shown_pair(line))
     oracle_cell.end_waiting(line, asked, ALIVE)
+    return _declare(rec, asked, stakes)
+
+
+def _declare(rec: Rec, asked: Asked, stakes: Stakes) -> Told:
+    """Whether it is so already, and what was not seen."""
+    wanted, line = asked.op == "restore", rec.lines[ALIVE]
     write = write_of(asked, stakes, value=wanted)
     if rec.value(ALIVE) is wanted:
-        line.past |= asked.said.get(ALIVE, NOTHING)
+        line.past |= had_seen(asked, stakes)
         oracle_cell.join(line, write)
         return Told("converged", None, *oracle_cell.shown_pair(line))
     read = {ALIVE: line} if wanted else {n: each for n, each in rec.lines.items() if n in stakes.cells}
     unseen = {name: each for name, each in read.items() if not oracle_cell.saw(asked, name, each)}
     if not unseen:
-        return _install(line, asked, write, "overwritten knowingly")
+        return _install(line, had_seen(asked, stakes), write, "overwritten knowingly")
     if stakes.rule == "manual":
         return _wait(line, write, stakes)
     if (stakes.rule == "keep_edit") is not wanted:
@@ -91,11 +108,11 @@ def declare(rec: Rec, asked: Asked, stakes: Stakes) -> Told:
     standing = [write for each in unseen.values() for write in each.standing()]
     edited = {name: oracle_cell.shown_pair(each)[1] for name, each in unseen.items() if name != ALIVE}
     clash = Clash(ALIVE, stakes.name, oracle_cell.dots(standing), edited or not wanted)
-    return _install(line, asked, write, "in the ledger", clash)
+    return _install(line, had_seen(asked, stakes), write, "in the ledger", clash)
 
 
-def _install(line: Line, asked: Asked, write: Write, fate: str, clash: Clash | None = None) -> Told:
-    line.past |= asked.said.get(ALIVE, NOTHING)
+def _install(line: Line, past: Known, write: Write, fate: str, clash: Clash | None = None) -> Told:
+    line.past |= past
     oracle_cell.install(line, write, fate)
     return Told("applied", None, *oracle_cell.shown_pair(line), clash=clash)
 
@@ -116,6 +133,9 @@ def edit_of_dead(rec: Rec, asked: Asked, stakes: Stakes, edit: Callable[[Rec], M
     """Judge an edit whose writer did not know that the record was deleted: first as if it were not."""
     trial = rec.copy()
     told = dict(edit(trial))
+    alive = rec.lines[ALIVE]
+    if oracle_cell.is_in_past(asked, alive) or oracle_cell.is_outlived(asked, alive):
+        return {name: each if each.verdict == "refused" else _past(rec, name) for name, each in told.items()}
     granted = {name for name, each in told.items() if each.verdict not in IN_VAIN}
     brings = any(each.verdict in ("applied", "merged") for each in told.values())
     if not granted:
@@ -124,7 +144,6 @@ def edit_of_dead(rec: Rec, asked: Asked, stakes: Stakes, edit: Callable[[Rec], M
         rec.lines = trial.lines
         return told | {ALIVE: _revive(rec.lines[ALIVE], asked, stakes)}
     waits, name = brings and stakes.rule == "manual", stakes.name
-    alive = rec.lines[ALIVE]
     if waits and len(alive.siblings) >= stakes.room:
         waits, name = False, "siblings:full"
     if waits:
@@ -136,6 +155,11 @@ def edit_of_dead(rec: Rec, asked: Asked, stakes: Stakes, edit: Callable[[Rec], M
         line.history.append(Write(asked.dot, None, (), fate="in the ledger"))
         told[each] = Told("parked" if waits else "superseded", None, *oracle_cell.shown_pair(line), clash=clash)
     return told
+
+
+def _past(rec: Rec, name: str) -> Told:
+    """Tell that a write is in the past of the deletion."""
+    return Told("absorbed", None, *oracle_cell.shown_pair(rec.lines.get(name, Line())))
 
 
 def _revive(line: Line, asked: Asked, stakes: Stakes) -> Told:

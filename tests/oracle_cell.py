@@ -173,6 +173,12 @@ def is_in_past(asked: Asked, line: Line) -> bool:
     return line.current is not None and among(asked.dot, line.past, in_order=asked.in_order)
 
 
+def is_outlived(asked: Asked, line: Line) -> bool:
+    """Tell whether what stands there was written later by the same device, which so knew of this write."""
+    chain = asked.chain
+    return chain is not None and any(w.dot[0] == chain[0] and w.dot[1] > chain[1] for w in line.standing())
+
+
 def judge(turn: Turn, *, known: bool) -> Told:
     """Equal, seen, merge, rank and tie: in this order, the first that decides."""
     line, write = turn.line, turn.write

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from difflib import SequenceMatcher
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, Final
 
 from tests.oracle_values import Table, difference, done, tidy
@@ -47,7 +47,7 @@ def size(rule: Table, value: Any) -> Any:
 
 
 def lowest_above(chains: list[list[str]], one: str, other: str) -> Any:
-    """Try every choice: which are above both, and which of them is below all others that are?"""
+    """Try every choice: which are above both, and which of these is below all the others."""
     names = {name for chain in chains for name in chain} | {one, other}
     above = [each for each in sorted(names) if climbs(chains, one, each) and climbs(chains, other, each)]
     lowest = [each for each in above if all(climbs(chains, each, more) for more in above)]
@@ -58,7 +58,7 @@ def climbs(chains: list[list[str]], low: str, high: str) -> bool:
     """Tell whether there is a way up from one choice to another."""
     reached = {low}
     for _, chain in product(range(len(chains) + 1), chains):
-        for step, following in zip(chain, chain[1:], strict=False):
+        for step, following in pairwise(chain):
             if step in reached:
                 reached.add(following)
     return high in reached
@@ -83,7 +83,10 @@ def of_three(rule: Table, was: str, one: str, other: str) -> Any:
 
 
 def edits(old: list[str], new: list[str]) -> list[tuple[int, int, tuple[str, ...]]]:
-    """Return which words were taken out, from where to where, and what was put there."""
+    """Return which words were taken out, from where to where, and what was put there.
+
+    Where a word stands twice there are several right answers; the texts of histories have each word once.
+    """
     blocks = SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
     found, at, to = [], 0, 0
     for start, place, size_of in blocks:

@@ -210,6 +210,14 @@ class Phone:
 
     # Pulling.
 
+    def come_to_rest(self, rng: random.Random) -> None:
+        """Send all and read all."""
+        self.notice()
+        for _ in range(len(self.outbox)):
+            letter = self.letter(len(self.outbox))
+            self.hear(self.tenant.submit(letter.submission, letter.asked))
+        self.pull(rng, READS_ALL)
+
     def pull(self, rng: random.Random, limit: int) -> None:
         """Read so many commits, the most urgent class first, each whole; of each record only the last put."""
         self.notice()

@@ -7,6 +7,7 @@ value, so that equal is not always identical; now and then something that cannot
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,7 +20,9 @@ NUMBERS: Final = ("1", "1.0", 2, "2.50", 2.5, "-3")
 TAGS: Final = ("roof", "lift", "gas", "dog", "key", "bell")
 DAYS: Final = ("2026-03-01", " 2026-03-02", "2026-02-27")
 MOMENTS: Final = ("2026-03-01T08:00:00Z", "2026-03-01T09:00:00+01:00", "2026-02-01T08:00:00Z")
-TEXTS: Final = ("the pump is old", "the pump leaks", "a new pump")
+TEXTS: Final = ("the pump\tis  old", "the pump\tleaks", "a\t\tnew\t pump")
+SPACES: Final = (" ", "\t", "\u00a0", "\u1680", *map(chr, range(0x2002, 0x200B)), "\u202f", "\u205f", "\u3000")
+"""In texts that are merged word by word each word, and each space between two, is to be found once."""
 NONSENSE: Final = ({"no": "field"}, [1], {"a": 1})
 UNKNOWN: Final = "colour"
 
@@ -81,12 +84,21 @@ def _moved(rng: random.Random, kind: str, current: Any) -> Any:
 
 def _reworded(rng: random.Random, current: Any) -> str:
     """Return a text with a word more, less or other than the one that is shown."""
-    words = current.split(" ") if isinstance(current, str) and current else []
+    words = re.findall(r"\s+|\S+", current) if isinstance(current, str) else []
     if not words or rng.random() < 0.1:
         return rng.choice(TEXTS)
-    place, word = rng.randrange(len(words)), f"w{rng.randrange(9)}"
-    words[place : place + rng.randrange(2)] = rng.choice(([word], [word], []))
-    return " ".join(words) or word
+    place, word, space = (
+        2 * rng.randrange(len(words) // 2 + 1),
+        f"w{rng.randrange(10**6)}",
+        "".join(rng.choices(SPACES, k=6)),
+    )
+    how = rng.choice(("more", "other", "less"))
+    words[place : place + {"more": 0, "other": 1, "less": 2}[how]] = {
+        "more": [word, space],
+        "other": [word],
+        "less": [],
+    }[how]
+    return "".join(words) or word
 
 
 def _value(rng: random.Random, rule: Table) -> Any:

@@ -177,8 +177,6 @@ class Tenant:
             self.tally.happened[problem] += 1
             return answer
         fresh = self._ask_oracle(submission, asked, applied)
-        if submission.numbered:
-            self.oracle.heard(submission.rid, submission.received)
         self._compare_answer(submission, answer, applied)
         self._compare_rows(submission, fresh, conflicts, changes)
         return answer
@@ -316,6 +314,18 @@ class Tenant:
         self._note_states(
             self.store.changes[changes:], {(each.collection, each.id): dot for dot, each in fresh.items()}
         )
+
+    def compare_open(self) -> None:
+        """What waits for a person is what the list of open conflicts says."""
+        ended = {update.id for update in self.store.updates}
+        waiting = {
+            f"{write.dot[0]}-{write.dot[1]}-{name}"
+            for rec in self.oracle.records.values()
+            for name, line in rec.lines.items()
+            for write in line.siblings
+        }
+        listed = {row.entry.id for row in self.store.conflicts if row.entry.state == "open"} - ended
+        compare.check("lost value", sorted(waiting), sorted(listed), "these conflicts are open")
 
     def _note_states(self, changes: Sequence[rows.Change], last: Mapping[Key, Dot]) -> None:
         """Keep what somebody is shown who is given each change: in the middle of a push nobody can look."""

@@ -92,8 +92,8 @@ class Table:
         for name, told in head["replicas"].items():
             rid = told["rid"]
             fenced = name in case.get("fenced", ())
-            contact, applied = told.get("contact", 0), told.get("applied", 0)
-            self.state.replicas[rid] = Replica(rid, told["kind"], applied, fenced=fenced, contact=contact)
+            clock, applied = told.get("clock", 0), told.get("applied", 0)
+            self.state.replicas[rid] = Replica(rid, told["kind"], applied, fenced=fenced, clock=clock)
             self._hold(name, told)
         if case.get("cells") is not None or case.get("known", True):
             self._know(case.get("cells", {}))

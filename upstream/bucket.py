@@ -110,19 +110,19 @@ def ask(state: State, purpose: Purpose, now: int) -> None:
     state.asked[purpose] = now
 
 
-def take(state: State, rule: Rule, purpose: Purpose, now: int, ticket: str) -> None:
+def take(state: State, rule: Rule, purpose: Purpose, now: int, slip: str) -> None:
     """Note a take that may be."""
     _forget(state, rule, now)
     if rule.limit:
         slot = state.slots.setdefault(str(now // _width(rule)), [0] * (FOREIGN + 1))
         slot[PURPOSES.index(purpose)] += _cost(rule, purpose, _limit(state, rule))
     if rule.concurrency:
-        state.running[ticket] = now + rule.lease_ms
+        state.running[slip] = now + rule.lease_ms
 
 
-def settle(state: State, rule: Rule, said: Heard, now: int, ticket: str) -> None:
+def settle(state: State, rule: Rule, said: Heard, now: int, slip: str) -> None:
     """Note the end of a call and what its answer says about the bucket."""
-    state.running.pop(ticket, None)
+    state.running.pop(slip, None)
     if said.limit > 0 and rule.limit:
         state.told = said.limit
     if said.remaining >= 0 and rule.limit:
@@ -196,7 +196,7 @@ def _is_full(state: State, rule: Rule, purpose: Purpose, now: int) -> bool:
 def _forget(state: State, rule: Rule, now: int) -> None:
     oldest = now // _width(rule) - SLOTS
     state.slots = {number: slot for number, slot in state.slots.items() if int(number) >= oldest}
-    state.running = {ticket: until for ticket, until in state.running.items() if until > now}
+    state.running = {slip: until for slip, until in state.running.items() if until > now}
 
 
 def _correct(state: State, rule: Rule, said: Heard, now: int) -> None:

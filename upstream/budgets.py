@@ -40,10 +40,10 @@ class Take(msgspec.Struct, frozen=True):
 class Budgets(Protocol):
     """The port: who counts."""
 
-    async def take(self, takes: Sequence[Take], purpose: Purpose, ticket: str) -> int:
+    async def take(self, takes: Sequence[Take], purpose: Purpose, slip: str) -> int:
         """Take from all buckets, or from none; return how many ms to wait, 0 if it was taken."""
 
-    async def settle(self, takes: Sequence[Take], said: Sequence[Heard], ticket: str) -> None:
+    async def settle(self, takes: Sequence[Take], said: Sequence[Heard], slip: str) -> None:
         """Tell that a call has ended, and what its answer said about each bucket."""
 
 
@@ -54,7 +54,7 @@ class Local:
         self._clock = clock
         self._states: dict[str, State] = {}
 
-    async def take(self, takes: Sequence[Take], purpose: Purpose, ticket: str) -> int:
+    async def take(self, takes: Sequence[Take], purpose: Purpose, slip: str) -> int:
         """Take from all buckets, or from none; return how many ms to wait, 0 if it was taken."""
         now = self._clock()
         states = [(self._state(each, now), each.rule) for each in takes]
@@ -63,14 +63,14 @@ class Local:
         wait = max((bucket.wait_ms(state, rule, purpose, now) for state, rule in states), default=0)
         if not wait:
             for state, rule in states:
-                bucket.take(state, rule, purpose, now, ticket)
+                bucket.take(state, rule, purpose, now, slip)
         return wait
 
-    async def settle(self, takes: Sequence[Take], said: Sequence[Heard], ticket: str) -> None:
+    async def settle(self, takes: Sequence[Take], said: Sequence[Heard], slip: str) -> None:
         """Tell that a call has ended, and what its answer said about each bucket."""
         now = self._clock()
         for each, heard in zip(takes, said, strict=True):
-            bucket.settle(self._state(each, now), each.rule, heard, now, ticket)
+            bucket.settle(self._state(each, now), each.rule, heard, now, slip)
 
     def _state(self, each: Take, now: int) -> State:
         if len(self._states) > BUCKETS_MAX:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from upstream.store import Database
+    from upstream.store import Database, Session
 
 Mode: TypeAlias = Literal["shadow", "live"]
 State: TypeAlias = Literal["ok", "paused", "reauthorise", "broken"]
@@ -68,27 +68,93 @@ class New(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = "shadow"
 
 
+class Pulse(msgspec.Struct, frozen=True, kw_only=True):
+    """When a connection last showed life. `oldest_at` is since when the longest waiting record waits."""
+
+    connection: str
+    confirmed_at: datetime | None = None
+    read_at: datetime | None = None
+    received_at: datetime | None = None
+    oldest_at: datetime | None = None
+    waiting: int = 0
+    backfill: int = 0
+
+
 async def make(database: Database, tenant_id: int, connection_id: str, new: New) -> Connection:
     """Make a connection with a replica of its own. `connection_id` is a UUID of the caller's making."""
     async with database.transaction(tenant_id) as session:
-        rid: int = await session.fetchval(_SQL["next_rid"], tenant_id)
-        handle = f"connection:{connection_id}"
-        await session.execute(_SQL["make_replica"], tenant_id, rid, new.authority, handle, new.name)
-        place = (new.manifest, new.manifest_text, new.base_url, store.as_json(new.config), new.mode)
-        await session.execute(_SQL["make"], tenant_id, connection_id, new.system, new.name, rid, *place)
-        return _connection(await session.fetchrow(_SQL["get"], tenant_id, connection_id), connection_id)
+        return await add(session, tenant_id, connection_id, new)
+
+
+async def add(session: Session, tenant_id: int, connection_id: str, new: New) -> Connection:
+    """Make a connection in the caller's transaction."""
+    rid: int = await session.fetchval(_SQL["next_rid"], tenant_id)
+    handle = f"connection:{connection_id}"
+    await session.execute(_SQL["make_replica"], tenant_id, rid, new.authority, handle, new.name)
+    place = (new.manifest, new.manifest_text, new.base_url, store.as_json(new.config), new.mode)
+    await session.execute(_SQL["make"], tenant_id, connection_id, new.system, new.name, rid, *place)
+    return await held(session, tenant_id, connection_id)
+
+
+async def held(session: Session, tenant_id: int, connection_id: str) -> Connection:
+    """Return a connection and keep others from changing it until the caller's transaction ends."""
+    return of_row(await session.fetchrow(_SQL["held"], tenant_id, connection_id), connection_id)
+
+
+async def put(session: Session, connection: Connection) -> None:
+    """Store what of a connection people may change, in the caller's transaction."""
+    await session.execute(
+        _SQL["put"],
+        connection.tenant_id,
+        connection.connection,
+        connection.name,
+        connection.base_url,
+        store.as_json(connection.config),
+        connection.in_flight_max,
+        connection.backfill_share,
+        connection.backfill_paused,
+        connection.state,
+        connection.state_reason,
+        connection.mode,
+    )
+
+
+async def remove(session: Session, tenant_id: int, connection_id: str) -> None:
+    """Forget a connection, in the caller's transaction. What it was told stays, as the history of the records.
+
+    What was not told is not told any more; that which may stand there without anybody knowing stays `unknown`.
+    """
+    await session.execute(_SQL["end_deliveries"], tenant_id, connection_id)
+    await session.execute(_SQL["drop_outbox"], tenant_id, connection_id)
+    await session.execute(_SQL["drop_remotes"], tenant_id, connection_id)
+    await session.execute(_SQL["remove"], tenant_id, connection_id)
+
+
+async def pulses(database: Database, tenant_id: int) -> dict[str, Pulse]:
+    """Return when each connection of a tenant last showed life, and what waits for it."""
+    async with database.transaction(tenant_id) as session:
+        return {
+            row["connection"]: msgspec.convert(dict(row), Pulse)
+            for row in await session.fetch(_SQL["pulses"], tenant_id)
+        }
 
 
 async def get(database: Database, tenant_id: int, connection_id: str) -> Connection:
     """Return a connection, or raise `UnknownConnection`."""
     async with database.transaction(tenant_id) as session:
-        return _connection(await session.fetchrow(_SQL["get"], tenant_id, connection_id), connection_id)
+        return of_row(await session.fetchrow(_SQL["get"], tenant_id, connection_id), connection_id)
+
+
+async def read(session: Session, tenant_id: int, connection_id: str) -> Connection | None:
+    """Return a connection in the caller's transaction; None if there is none of this id."""
+    row = await session.fetchrow(_SQL["get"], tenant_id, connection_id)
+    return None if row is None else of_row(row, connection_id)
 
 
 async def listed(database: Database, tenant_id: int) -> list[Connection]:
     """Return all connections of a tenant, by name."""
     async with database.transaction(tenant_id) as session:
-        return [_connection(row, "") for row in await session.fetch(_SQL["listed"], tenant_id)]
+        return [of_row(row) for row in await session.fetch(_SQL["listed"], tenant_id)]
 
 
 async def set_state(database: Database, tenant_id: int, connection_id: str, state: State, reason: str = "") -> None:
@@ -137,16 +203,45 @@ async def publish(
     are not told by this; `outbox.backfill` tells them.
     """
     async with database.transaction(tenant_id) as session:
-        await session.execute(_SQL["wait_for_groups"], store.COMMITTERS_LOCK, tenant_id)
-        rid = await session.fetchval(_SQL["set_mapping"], tenant_id, connection_id, mapping_version)
-        if rid is None:
-            raise UnknownConnection(f"tenant {tenant_id} has no connection {connection_id}")
-        await session.execute(_SQL["drop_interests"], tenant_id, connection_id)
-        told = [(collection, ",".join(fields)) for collection, fields in interests.items()]
-        await session.execute(_SQL["add_interests"], tenant_id, connection_id, rid, *store.columns(told, 2))
+        await put_in_force(session, tenant_id, connection_id, mapping_version=mapping_version, interests=interests)
+    await fill_lookups(database, tenant_id, interests)
+
+
+async def put_in_force(
+    session: Session,
+    tenant_id: int,
+    connection_id: str,
+    *,
+    mapping_version: int,
+    interests: Mapping[str, tuple[str, ...]],
+) -> None:
+    """Do what `publish` does in a transaction of the caller's, who fills the lookups when it has committed."""
+    await session.execute(_SQL["wait_for_groups"], store.COMMITTERS_LOCK, tenant_id)
+    rid = await session.fetchval(_SQL["set_mapping"], tenant_id, connection_id, mapping_version)
+    if rid is None:
+        raise UnknownConnection(f"tenant {tenant_id} has no connection {connection_id}")
+    await session.execute(_SQL["drop_interests"], tenant_id, connection_id)
+    told = [(collection, ",".join(fields)) for collection, fields in interests.items()]
+    await session.execute(_SQL["add_interests"], tenant_id, connection_id, rid, *store.columns(told, 2))
+
+
+async def fill_lookups(database: Database, tenant_id: int, interests: Mapping[str, tuple[str, ...]]) -> None:
+    """Make what is there already findable by the fields that interests name."""
     pairs = [(collection, field) for collection, fields in interests.items() for field in fields]
     async with database.transaction(tenant_id) as session:
         await session.execute(_SQL["fill_lookups"], tenant_id, *store.columns(pairs, 2))
+
+
+async def interests(database: Database, tenant_id: int, connection_id: str) -> tuple[str, ...]:
+    """Return of which collections a connection is told."""
+    async with database.transaction(tenant_id) as session:
+        return tuple(row["collection"] for row in await session.fetch(_SQL["interests"], tenant_id, connection_id))
+
+
+async def all_interests(database: Database, tenant_id: int) -> frozenset[str]:
+    """Return of which collections any connection of a tenant is told."""
+    async with database.transaction(tenant_id) as session:
+        return frozenset(row["collection"] for row in await session.fetch(_SQL["all_interests"], tenant_id))
 
 
 async def _change(database: Database, tenant_id: int, connection_id: str, statement: str, *values: Any) -> None:
@@ -155,7 +250,8 @@ async def _change(database: Database, tenant_id: int, connection_id: str, statem
             raise UnknownConnection(f"tenant {tenant_id} has no connection {connection_id}")
 
 
-def _connection(row: asyncpg.Record | None, connection_id: str) -> Connection:
+def of_row(row: asyncpg.Record | None, connection_id: str = "") -> Connection:
+    """Return the connection that a row has, which may have more columns; without one raise `UnknownConnection`."""
     if row is None:
         raise UnknownConnection(f"there is no connection {connection_id}")
     return msgspec.convert({**dict(row), "config": store.from_json(row["config"])}, Connection)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from upstream.calls import Call
     from upstream.connections import Connection
     from upstream.credentials import Credential, Keeper
-    from upstream.manifest import Manifest, Operation, ReplyKind
+    from upstream.manifest import Manifest, Operation
     from upstream.replies import Reply
     from upstream.transport import Http
 
@@ -133,7 +133,7 @@ class Connector:
                 message = (
                     "the vendor names a page that was read already" if page in seen else "there are too many pages"
                 )
-                yield replies.unsent("config", "endless_list", message)
+                yield replies.stopped("endless_list", message)
                 return
 
     async def verify(self, *, purpose: Purpose = "interactive") -> Reply:
@@ -194,37 +194,36 @@ class Connector:
         """Ask once. Returns the version of the credentials too, for the vendor may refuse those."""
         found = await self._keeper.usable(*self._place, self._renew, refused=refused)
         if isinstance(found, Unusable):
-            kind: ReplyKind = "transient" if found.passes else "auth"
-            return replies.unsent(kind, found.code, found.message, retry_after_ms=found.retry_after_ms), 0
+            return replies.stopped(found.code, found.message, retry_after_ms=found.retry_after_ms), 0
         try:
             call = self._built(asked, found)
         except holes.NothingThere as exc:
-            kind = "config" if any(f"${{{name}." in str(exc) for name in ("config", "auth")) else "data"
-            return replies.unsent(kind, "nothing_given", str(exc)), found.version
+            is_ours = any(f"${{{name}." in str(exc) for name in ("config", "auth"))
+            return replies.stopped("setting_missing" if is_ours else "value_missing", str(exc)), found.version
         except calls.Unfit as exc:
-            return replies.unsent("config", "does_not_fit", str(exc)), found.version
+            return replies.stopped("does_not_fit", str(exc)), found.version
         taken = budgets.takes(self._manifest, asked.operation, *self._place)
-        ticket = str(uuid.uuid4())
-        wait = await self._room(taken, asked.purpose, ticket)
+        slip = str(uuid.uuid4())
+        wait = await self._room(taken, asked.purpose, slip)
         if wait:
             message = "what may be asked in this time is used up"
-            return replies.unsent("throttled", "budget_used", message, retry_after_ms=wait), found.version
-        reply = await self._sent(asked, call, found, taken, ticket)
+            return replies.stopped("budget_used", message, retry_after_ms=wait), found.version
+        reply = await self._sent(asked, call, found, taken, slip)
         if counts and reply.code != replies.NO_ROOM:
             await self._breaker.record(self._gate(asked.operation), fault=reply.kind in breaker.FAULTS)
         return reply, found.version
 
-    async def _room(self, taken: Sequence[Take], purpose: Purpose, ticket: str) -> int:
+    async def _room(self, taken: Sequence[Take], purpose: Purpose, slip: str) -> int:
         """Take from the budgets, after a short wait if need be; return how long it would have to be otherwise."""
         waited = 0
-        while wait := await self._budgets.take(taken, purpose, ticket):
+        while wait := await self._budgets.take(taken, purpose, slip):
             if waited + wait > WAIT_HERE_MS[purpose]:
                 return wait
             await asyncio.sleep(wait / 1_000)
             waited += wait
         return 0
 
-    async def _sent(self, asked: Asked, call: Call, found: Credential, taken: Sequence[Take], ticket: str) -> Reply:
+    async def _sent(self, asked: Asked, call: Call, found: Credential, taken: Sequence[Take], slip: str) -> Reply:
         began = self._clock()
         reply = replies.Reply(kind="unknown")
         said: tuple[Heard, ...] = tuple(Heard() for _each in taken)
@@ -234,7 +233,7 @@ class Connector:
             reply = replies.read(self._manifest, asked.operation, exchange, self._clock())
             said = self._heard(taken, reply)
         finally:
-            await self._budgets.settle(taken, said, ticket)
+            await self._budgets.settle(taken, said, slip)
         rests = max((each.hold_ms for each in said), default=0) if reply.kind == "throttled" else 0
         return msgspec.structs.replace(
             reply,
@@ -281,7 +280,7 @@ class Connector:
 
 
 def _resting(wait_ms: int) -> Reply:
-    return replies.unsent("transient", "breaker_open", "the vendor is left alone for a while", retry_after_ms=wait_ms)
+    return replies.stopped("breaker_open", "the vendor is left alone for a while", retry_after_ms=wait_ms)
 
 
 def _request(call: Call, secret: tuple[str, ...]) -> str:

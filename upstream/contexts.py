@@ -106,7 +106,9 @@ class Reading:
     async def _gather(self, each: ObjectMapping, gather: Gather, context: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the records beside this one, in order of their ids."""
         wanted = {field: holes.at(context, path) for field, path in gather.match.items()}
-        if any(value is None for value in wanted.values()):
+        absent = [field for field, value in wanted.items() if value is None]
+        wanted = {field: value for field, value in wanted.items() if value is not None}
+        if not wanted:
             return []
         field, value = next(iter(wanted.items()))
         found = await self.session.fetch(
@@ -119,6 +121,7 @@ class Reading:
             making.ITEMS_MAX + 1,
         )
         rows = [_source(row).fields for row in found]
+        rows = [row for row in rows if all(row.get(name) is None for name in absent)]
         if gather.period_field and each.period is not None:
             rows = [row for row in rows if in_period(each.period, gather.period_field, row, context.get("period"))]
         return rows

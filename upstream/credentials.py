@@ -49,7 +49,7 @@ STORE_TRIES: Final = 8
 GIVEN_MAX: Final = 32
 GIVEN_CHARACTERS_MAX: Final = 16_384
 
-Code: TypeAlias = Literal["no_credentials", "reauthorise", "token_unavailable", "sealed"]
+Code: TypeAlias = Literal["no_credentials", "reauthorise", "token_unavailable", "credentials_sealed"]
 
 _SQL: Final = store.statements("credentials")
 
@@ -123,11 +123,10 @@ Renew: TypeAlias = "Callable[[Credential], Awaitable[Renewed]]"
 
 
 class Unusable(msgspec.Struct, frozen=True, kw_only=True):
-    """Why nothing can be sent. `passes`: it may be otherwise in a while, without a person."""
+    """Why nothing can be sent. With `token_unavailable` it may be otherwise in a while, without a person."""
 
     code: Code
     message: str
-    passes: bool = False
     retry_after_ms: int = 0
 
 
@@ -265,7 +264,7 @@ class Keeper:
         try:
             found = await self.read(tenant_id, connection)
         except sealing.Unopened as exc:
-            return Unusable(code="sealed", message=str(exc))
+            return Unusable(code="credentials_sealed", message=str(exc))
         if found is None:
             return Unusable(code="no_credentials", message="nobody has given credentials for this connection yet")
         if found.state != "ok":
@@ -388,7 +387,7 @@ def _pair(granted: Granted | None) -> tuple[str, str, str]:
 
 
 def _waiting(message: str, retry_after_ms: int) -> Unusable:
-    return Unusable(code="token_unavailable", message=message, passes=True, retry_after_ms=retry_after_ms)
+    return Unusable(code="token_unavailable", message=message, retry_after_ms=retry_after_ms)
 
 
 def _reason(answer: Refused, *, unsettled: bool) -> str:

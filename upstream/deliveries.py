@@ -152,13 +152,24 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which deliveries are asked for; what is empty asks for any. `before` is the id that a page ended with."""
+    """Which deliveries are asked for; what is empty asks for any. `before` is the id that a page ended with.
+
+    `since` and `until` are about when it ended, or was last sent. `dead`: only those that wait for a person.
+    """
 
     connection: str = ""
     states: tuple[State, ...] = ()
     object: str = ""
     key: str = ""
     before: str = LAST
+    collection: str = ""
+    record_id: str = ""
+    error_class: str = ""
+    error_code: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    dead: bool = False
+    mode: str = ""
 
 
 class Deliveries:
@@ -181,19 +192,8 @@ class Deliveries:
 
     async def answered(self, delivery: Delivery, n: int, told: Told) -> None:
         """Store what came back, whoever holds the lease now: an answer is evidence."""
-        cut = _cut(told)
         async with self._database.transaction(delivery.tenant_id) as session:
-            await session.execute(
-                _SQL["answered"],
-                delivery.tenant_id,
-                delivery.delivery_id,
-                n,
-                cut.request,
-                cut.status,
-                cut.reply,
-                cut.outcome,
-                cut.took_ms,
-            )
+            await _answered(session, delivery, n, told)
 
     async def looked(self, delivery: Delivery, told: Told) -> bool:
         """Store that it was looked what stands there; False if the lease was lost."""
@@ -241,12 +241,15 @@ class Deliveries:
         async with self._database.transaction(delivery.tenant_id) as session:
             return await self._reject(session, delivery, trouble, state)
 
-    async def closed(self, delivery: Delivery, trouble: Trouble) -> bool:
-        """Note that the object is closed there, and let what it should be be planned anew."""
+    async def closed(self, delivery: Delivery, trouble: Trouble, *, period: str | None = None) -> bool:
+        """Note that the object is closed there, its period with it, and let what it should be be planned anew."""
         async with self._database.transaction(delivery.tenant_id) as session:
             if not await self._reject(session, delivery, trouble, "superseded"):
                 return False
             await session.execute(_REMOTES["lock"], *_object(delivery), trouble.message or trouble.code)
+            if period is not None:
+                name = delivery.late_object or delivery.object
+                await session.execute(_REMOTES["close"], *_object(delivery)[:2], name, period, trouble.code)
             await self._mark(session, delivery)
         return True
 
@@ -258,14 +261,17 @@ class Deliveries:
             await self._mark(session, delivery)
         return True
 
-    async def confirm(self, delivery: Delivery, *, settles: bool) -> bool:
+    async def confirm(self, delivery: Delivery, *, settles: bool, answer: tuple[int, Told] | None = None) -> bool:
         """Store that it stands there, and wake what waited for it. False if the lease was lost.
 
         `settles`: what stands there is known now, also for earlier ones of the key of which nobody knew.
-        Raises `asyncpg.UniqueViolationError` if the id there already stands for another object of ours.
+        `answer` is the attempt that it is known from, where that was not stored before. Raises
+        `asyncpg.UniqueViolationError` if the id there already stands for another object of ours.
         """
         voided = delivery.action == "void"
         async with self._database.transaction(delivery.tenant_id) as session:
+            if answer is not None:
+                await _answered(session, delivery, *answer)
             place = (delivery.remote_id, delivery.remote_version)
             if await session.fetchval(_SQL["confirm"], *self._place(delivery), *place) is None:
                 return False
@@ -336,6 +342,14 @@ async def listed(
             asked.key,
             asked.before,
             min(limit, LIST_MAX),
+            asked.collection,
+            asked.record_id,
+            asked.error_class,
+            asked.error_code,
+            asked.since,
+            asked.until,
+            asked.dead,
+            asked.mode,
         )
     return [_shown(row) for row in found]
 
@@ -361,6 +375,12 @@ async def counts(database: Database, tenant_id: int) -> dict[tuple[str, str], in
     async with database.transaction(tenant_id) as session:
         found = await session.fetch(_SQL["counts"], tenant_id)
     return {(row["connection"], row["state"]): row["deliveries"] for row in found}
+
+
+async def _answered(session: Session, delivery: Delivery, n: int, told: Told) -> None:
+    cut = _cut(told)
+    said = (cut.request, cut.status, cut.reply, cut.outcome, cut.took_ms)
+    await session.execute(_SQL["answered"], delivery.tenant_id, delivery.delivery_id, n, *said)
 
 
 def _object(delivery: Delivery) -> tuple[int, str, str, str]:

@@ -1,7 +1,7 @@
 """Texts with holes, and paths into bodies: the two small languages of manifests and mappings.
 
-A hole is `${kind.name}`. A path has names with dots between them, a number being a place in a list;
-an empty path means the whole.
+A hole is `${kind.name}`, or `${kind.name:default}` where there may be nothing. A path has names with
+dots between them, a number being a place in a list; an empty path means the whole.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 NO_STEPS: Final = ("", ".", "..")
 """What is no name of a thing in a path, but leads to its parent."""
 
-_HOLE: Final = re.compile(r"\$\{(\w+)(?:\.([\w.-]+))?\}")
+_PLACE: Final = re.compile(r"-?\d{1,9}", re.ASCII)
+_HOLE: Final = re.compile(r"\$\{(\w+)(?:\.([\w.-]+))?(?::([^{}]*))?\}")
 
 
 class NothingThere(LookupError):
@@ -27,6 +28,19 @@ def named(text: str) -> Iterator[tuple[str, str]]:
     """Yield the kind and name of each hole."""
     for match in _HOLE.finditer(text):
         yield match[1], match[2] or ""
+
+
+def texts(value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield each text in a value, however deep it is, with its place."""
+    if isinstance(value, str):
+        yield (), value
+    inner: Iterable[tuple[str | int, Any]] = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list | tuple):
+        inner = enumerate(value)
+    for key, each in inner:
+        yield from (((key, *place), text) for place, text in texts(each))
 
 
 def filled(text: str, values: Mapping[str, Any], *, in_path: bool = False, quotes: str = "") -> str:
@@ -40,6 +54,7 @@ def filled(text: str, values: Mapping[str, Any], *, in_path: bool = False, quote
         found = values.get(match[1])
         if match[2] is not None:
             found = at(found, match[2])
+        found = match[3] if found is None else found
         if found is None:
             raise NothingThere(f"nothing is given for {match[0]}")
         said = str(found).lower() if isinstance(found, bool) else str(found)
@@ -63,7 +78,8 @@ def filled_deep(template: Any, values: Mapping[str, Any]) -> Any:
         if whole is None:
             return filled(template, values)
         found = values.get(whole[1])
-        return at(found, whole[2]) if whole[2] is not None else found
+        found = at(found, whole[2]) if whole[2] is not None else found
+        return whole[3] if found is None else found
     if isinstance(template, dict):
         return {key: filled_deep(part, values) for key, part in template.items()}
     if isinstance(template, list):
@@ -74,7 +90,7 @@ def filled_deep(template: Any, values: Mapping[str, Any]) -> Any:
 def at(body: Any, path: str) -> Any:
     """Return what stands at the path, or None."""
     for step in path.split(".") if path else ():
-        if isinstance(body, list) and step.lstrip("-").isdigit():
+        if isinstance(body, list) and _PLACE.fullmatch(step):
             body = body[int(step)] if -len(body) <= int(step) < len(body) else None
         elif isinstance(body, dict):
             body = body.get(step)

@@ -83,8 +83,8 @@ class Pool:
 
     def close(self) -> None:
         """End the children. Must not be called while something is evaluated."""
-        for _ in range(self.limits.children):
-            child = self._free.get(timeout=self.limits.waiting_ms / 1_000)
+        taken = [self._free.get(timeout=self.limits.waiting_ms / 1_000) for _ in range(self.limits.children)]
+        for child in taken:
             if child is not None:
                 child.end()
             self._free.put(None)
@@ -122,6 +122,9 @@ class Pool:
             raise CodeUnavailable("all who could run it are busy") from exc
         healthy = None
         try:
+            if child is not None and not child.is_running:  # somebody else has ended it while it waited
+                child.end()
+                child = None
             child = child or _Child(self.limits)
             said = child.ask(digest, code, text)
             healthy = child if child.evaluations < self.limits.evaluations_per_child else None
@@ -191,7 +194,7 @@ class _Child:
             raise CodeUnavailable("a process to run it does not start") from exc
 
     def ask(self, digest: str, code: str, text: str) -> str:
-        """Return what the child says of a snippet, which it is sent once. Raises `CodeFailed` if it has to be killed."""
+        """Return what the child says of a snippet, which it is sent once; `CodeFailed` if it has to be killed."""
         self.evaluations += 1
         asked = {"hash": digest, "context": text}
         if digest not in self._sent:
@@ -201,6 +204,11 @@ class _Child:
         if said == "u":  # it has forgotten it for newer ones
             said = self._exchange({**asked, "code": code}, self.limits.waiting_ms / 1_000, self.limits.processor_ms)
         return said
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def end(self) -> None:
         """Kill it. It keeps nothing that could be lost."""
@@ -236,14 +244,16 @@ class _Child:
         return found
 
     def _how_it_ended(self) -> str:
-        """Return what became of it: the Go runtime ends with 2 where it is given no memory, Python with 1."""
+        """Return what became of it: a process that is given no memory exits or aborts."""
         try:
             ended = self._process.wait(ENDING_SECONDS)
         except subprocess.TimeoutExpired:
             return "it does not answer any more"
         if ended == -signal.SIGXCPU:
             return f"it took longer than {self.limits.processor_ms} ms"
-        return "it took more memory than it may" if ended in (1, 2) else "it could not be run to its end"
+        return (
+            "it took more memory than it may" if ended in (1, 2, -signal.SIGABRT) else "it could not be run to its end"
+        )
 
 
 class _Clock:
@@ -262,9 +272,9 @@ class _Clock:
             pause = self._left_seconds()
             if pause <= 0:
                 raise CodeFailed(f"it took longer than {self._processor_ms or round(self._seconds * 1_000)} ms")
-            ready, free, _ = select.select(
-                [readable] if readable is not None else [], [writable] if writable is not None else [], [], pause
-            )
+            reading = [] if readable is None else [readable]
+            writing = [] if writable is None else [writable]
+            ready, free, _ = select.select(reading, writing, [], pause)
             if ready or free:
                 return
 

@@ -102,12 +102,10 @@ def _run(asked: dict[str, Any], sources: OrderedDict[str, str], output_bytes: in
         made = _gojsonnet.evaluate_snippet(
             NAME, sources[asked["hash"]], ext_codes={"context": asked["context"]}, import_callback=refuse
         )
+        said = "b" if len(made.encode()) > output_bytes else f"v{made}"
     except (RuntimeError, UnicodeDecodeError) as exc:
-        if not imports:
-            return "e" + _in_own_lines(str(exc))
-    if imports:
-        return f"eimports are not allowed here ({imports[0]!r})"
-    return "b" if len(made.encode()) > output_bytes else "v" + made
+        said = f"e{_in_own_lines(str(exc))}"
+    return f"eimports are not allowed here ({imports[0]!r})" if imports else said
 
 
 def _in_own_lines(message: str) -> str:

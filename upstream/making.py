@@ -13,11 +13,13 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from replication import kinds
-from upstream import holes, times
+from upstream import holes, time_formats, times
 from upstream.mapping import Action, Condition, IntoMapping, Made, MappingSet, ObjectMapping, Period, Problem, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from upstream.manifest import TimeRule
 
     Values = Mapping[str, Any]
 
@@ -46,6 +48,7 @@ def make(rows: tuple[Row, ...], context: Values, jsonnet: Jsonnet | None = None)
     """Return the fields that the rows make of the context, and what kept them from making more."""
     fields: dict[str, Any] = {}
     problems: list[Problem] = []
+    context = {**context, "made": fields}
     for row in rows:
         try:
             value = value_of(row, context, jsonnet) if holds(row.when, context) else None
@@ -54,10 +57,27 @@ def make(rows: tuple[Row, ...], context: Values, jsonnet: Jsonnet | None = None)
             problems += inner or [Problem(row.target, str(exc))]
             continue
         if value is not None:
-            holes.put(fields, row.target, value)
+            before = holes.at(fields, row.target) if row.action == "each" else None
+            holes.put(fields, row.target, [*before, *value] if isinstance(before, list) else value)
         elif row.required and holds(row.when, context):
             problems.append(Problem(row.target, f"nothing is found at {_where(row)}, and it is required"))
     return Made(fields, tuple(problems[:PROBLEMS_MAX]))
+
+
+def as_written(made: Made, object_name: str, rules: Mapping[str, TimeRule], context: Values) -> Made:
+    """Return what was made with its times as the vendor writes them, by the manifest's rules."""
+    try:
+        return Made(times.outward(made.fields, times.rules_of(rules, object_name), zones_of(context)), made.problems)
+    except time_formats.BadTime as exc:
+        path, _, said = str(exc).partition(": ")
+        return Made(made.fields, (*made.problems, Problem(path, said)))
+
+
+def zones_of(context: Values) -> times.Zones:
+    """Return the zones of a context: of the settings, and of the record or what it belongs to."""
+    places = ("record.time_zone", *(f"ref.{name}.time_zone" for name in ("work_order_id", "site_id", "appointment_id")))
+    site = next((str(zone) for place in places if (zone := holes.at(context, place))), "")
+    return times.Zones(config=str(holes.at(context, "config.time_zone") or ""), site=site)
 
 
 def value_of(row: Row, context: Values, jsonnet: Jsonnet | None = None) -> Any:
@@ -87,8 +107,8 @@ def all_rows(rows: tuple[Row, ...]) -> Iterator[Row]:
 
 
 def period_of(period: Period, record: Values) -> tuple[date, date]:
-    """Return first and last day of the period in which the record's instant lies; raises `times.BadTime`."""
-    day = times.day_of(record.get(period.field), times.named(period.zone))
+    """Return first and last day of the period in which the record's instant lies; raises `time_formats.BadTime`."""
+    day = time_formats.day_of(record.get(period.field), times.named(period.zone))
     first = period.first + timedelta(days=(day - period.first).days // period.days * period.days)
     return first, first + timedelta(days=period.days - 1)
 
@@ -159,15 +179,15 @@ def _date(row: Row, context: Values, _: Jsonnet | None) -> Any:
         return None
     zone = times.named(holes.filled(row.zone, context))
     if row.to == "date":
-        return times.day_of(found, zone).isoformat()
-    moment = times.moment_of(found).astimezone(zone)
+        return time_formats.day_of(found, zone).isoformat()
+    moment = time_formats.moment_of(found).astimezone(zone)
     match row.to:
         case "time":
             return moment.time().isoformat("seconds")
         case "local":
-            return moment.replace(tzinfo=None).isoformat("seconds")
+            return moment.replace(tzinfo=None).isoformat(timespec="seconds")
         case "instant":
-            return moment.isoformat("seconds")
+            return moment.isoformat(timespec="seconds")
 
 
 def _concat(row: Row, context: Values, _: Jsonnet | None) -> Any:
@@ -179,11 +199,40 @@ def _concat(row: Row, context: Values, _: Jsonnet | None) -> Any:
 
 
 def _sum(row: Row, context: Values, _: Jsonnet | None) -> Any:
-    """Add up a field of many rows, exactly: `source` is the list and, after a colon, the field."""
-    place, _colon, field = row.source.partition(":")
+    """Add up a product of many rows, exactly: `source` is the list and, after a colon, the factors."""
+    place, _colon, product = row.source.partition(":")
     counted = [item for item in items_at(context, place) if holds(row.where, {**context, "item": item})]
-    total = sum((Fraction(_decimal(holes.at(item, field) or 0)) for item in counted), Fraction(0)) * Fraction(row.scale)
+    total = sum((_product(product, item, context) for item in counted), Fraction(0)) * Fraction(row.scale)
     return _rounded(total, row.places)
+
+
+def _product(product: str, item: Any, context: Values) -> Fraction:
+    found = Fraction(1)
+    for factor in product.split("*"):
+        found *= _factor(factor.strip(), item, context)
+    return found
+
+
+def factors(product: str) -> list[str]:
+    """Return the paths that a product of a sum names: of the item, or of the settings."""
+    return [path.strip() for factor in product.split("*") for path in factor.split("..")]
+
+
+def _factor(factor: str, item: Any, context: Values) -> Fraction:
+    """Return a number of an item, a setting, or the seconds between two of its instants. What is not there is 0."""
+    start, span, end = factor.partition("..")
+    if span:
+        moments = [holes.at(item, path) for path in (start, end)]
+        return Fraction(0) if None in moments else _seconds_between(*moments)
+    found = holes.at(context if factor.startswith("config.") else item, factor)
+    return Fraction(_decimal(found or 0))
+
+
+def _seconds_between(start: Any, end: Any) -> Fraction:
+    passed = time_formats.moment_of(end) - time_formats.moment_of(start)
+    if passed < timedelta(0):
+        raise CannotMake(f"ends at {end}, before it begins at {start}")
+    return Fraction(passed // timedelta(microseconds=1), 1_000_000)
 
 
 def _rounded(total: Fraction, places: int | None) -> str:

@@ -256,6 +256,9 @@ class Target(_Table, frozen=True, kw_only=True):
     """Paths that say whether what stands there is what was sent; none: all that was sent."""
     index_lag_seconds: float = 0.0
     requires: tuple[str, ...] = ()
+    """Objects that must be there before, if what is written names them."""
+    period: str = ""
+    """Path in the fields of the first day of a period: if the vendor says `locked`, that period is closed as a whole."""
 
 
 # Errors, budgets, time.
@@ -373,6 +376,9 @@ class Discovery(_Table, frozen=True, kw_only=True):
     `describe` and `metadata`: a call lists them, and `fields` is where; `sample`: a call gives records,
     and `fields` is where they are; `openapi`: from the request that `describes` sends, as the vendor's
     OpenAPI document has it, which `operation` gets where it is not the connection's own.
+
+    `required` and `writable` are paths of a yes or no, with `!` before them of its opposite; `choices`
+    is a path with `*` for each of a list. `types` says what the vendor's names of types mean.
     """
 
     kind: Literal["describe", "metadata", "sample", "openapi"] = "describe"
@@ -382,6 +388,7 @@ class Discovery(_Table, frozen=True, kw_only=True):
     name: str = "name"
     type: str = "type"
     required: str = ""
+    writable: str = ""
     choices: str = ""
     types: dict[str, str] = {}
 
@@ -400,6 +407,8 @@ class Manifest(_Table, frozen=True, kw_only=True):
     system: str
     title: str
     grade: Grade
+    authority: Literal["crm", "erp", "payroll", "telematics", "portal"] = "portal"
+    """The class in which its own edits are judged, unless a connection says otherwise."""
     base_url: str
     auth: Auth
     config: dict[str, Config] = {}

@@ -1,4 +1,4 @@
-"""What no table of a manifest can tell alone: names that lead nowhere, holes that nothing fills, rules without effect."""
+"""What no table of a manifest can tell alone: names that lead nowhere, holes that nothing fills, idle rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from replication.catalog_sheet import did_you_mean
-from upstream import holes, times
+from upstream import holes, time_formats, times
 from upstream.manifest import NEEDED, ByOffset, ByPage, ErrorRule, Handle, Manifest, Operation, Session, Target
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ NEEDED_TO_DISCOVER: Final[dict[str, tuple[str, ...]]] = {
 }
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_LOOSE: Final = re.compile(r"\$\{(?!\w+(?:\.[\w.-]+)?\})")
+_LOOSE: Final = re.compile(r"\$\{(?!\w+(?:\.[\w.-]+)?(?::[^{}]*)?\})")
 
 
 def check(manifest: Manifest) -> Iterator[tuple[Path, str]]:
@@ -41,20 +41,33 @@ def check(manifest: Manifest) -> Iterator[tuple[Path, str]]:
     if len(manifest.operations) > OPERATIONS_MAX:
         yield ("operations",), f"has {len(manifest.operations)} entries, more than {OPERATIONS_MAX}"
     yield from _addresses(manifest)
-    for path, name, wanted in _named(manifest):
-        yield from _operation_named(manifest, path, name, wanted)
-    for name, operation in manifest.operations.items():
-        yield from _operation(manifest, name, operation)
-    for name, target in manifest.targets.items():
-        yield from _target(manifest, name, target)
-    for name, discovery in manifest.discovery.items():
-        for need in NEEDED_TO_DISCOVER[discovery.kind]:
-            if not getattr(discovery, need):
-                yield ("discovery", name, need), f'is missing: "{discovery.kind}" cannot do without it'
+    yield from _operations(manifest)
+    yield from _targets(manifest)
+    yield from _discoveries(manifest)
     yield from _errors(manifest.errors)
     yield from _budgets(manifest)
     yield from _times(manifest)
     yield from _webhook(manifest)
+
+
+def _operations(manifest: Manifest) -> Iterator[tuple[Path, str]]:
+    for path, name, wanted in _named(manifest):
+        yield from _operation_named(manifest, path, name, wanted)
+    for name, operation in manifest.operations.items():
+        yield from _operation(manifest, name, operation)
+        yield from _operation_texts(manifest, name, operation)
+
+
+def _targets(manifest: Manifest) -> Iterator[tuple[Path, str]]:
+    for name, target in manifest.targets.items():
+        yield from _target(manifest, name, target)
+
+
+def _discoveries(manifest: Manifest) -> Iterator[tuple[Path, str]]:
+    for name, discovery in manifest.discovery.items():
+        for need in NEEDED_TO_DISCOVER[discovery.kind]:
+            if not getattr(discovery, need):
+                yield ("discovery", name, need), f'is missing: "{discovery.kind}" cannot do without it'
 
 
 def _addresses(manifest: Manifest) -> Iterator[tuple[Path, str]]:
@@ -67,22 +80,15 @@ def _addresses(manifest: Manifest) -> Iterator[tuple[Path, str]]:
 
 def _holes(manifest: Manifest, path: Path, value: Any, kinds: Collection[str]) -> Iterator[tuple[Path, str]]:
     """Yield the holes in a value that nothing would fill, however deep they are."""
-    match value:
-        case str():
-            if _LOOSE.search(value):
-                yield path, "has a hole that is not closed, or is none: write ${kind.name}"
-            for kind, hole in holes.named(value):
-                if kind not in kinds:
-                    yield path, f"${{{kind}.{hole}}} is no hole here (allowed: {', '.join(kinds)})"
-                elif kind == "config" and hole not in manifest.config:
-                    there = ", ".join(manifest.config) or "none"
-                    yield path, f"${{config.{hole}}} is no setting of [config] (there are: {there})"
-        case dict():
-            for key, each in value.items():
-                yield from _holes(manifest, (*path, key), each, kinds)
-        case list() | tuple():
-            for place, each in enumerate(value):
-                yield from _holes(manifest, (*path, place), each, kinds)
+    for place, text in holes.texts(value):
+        if _LOOSE.search(text):
+            yield (*path, *place), "has a hole that is not closed, or is none: write ${kind.name}"
+        for kind, hole in holes.named(text):
+            if kind not in kinds:
+                yield (*path, *place), f"${{{kind}.{hole}}} is no hole here (allowed: {', '.join(kinds)})"
+            elif kind == "config" and hole not in manifest.config:
+                there = ", ".join(manifest.config) or "none"
+                yield (*path, *place), f"${{config.{hole}}} is no setting of [config] (there are: {there})"
 
 
 def _named(manifest: Manifest) -> Iterator[tuple[Path, str, str]]:
@@ -91,20 +97,21 @@ def _named(manifest: Manifest) -> Iterator[tuple[Path, str, str]]:
     if isinstance(manifest.auth, Session):
         yield ("auth", "operation"), manifest.auth.operation, ""
     for name, target in manifest.targets.items():
-        for verb in (*READS, *WRITES):
-            if operation := getattr(target, verb):
-                yield ("targets", name, verb), operation, "read" if verb in READS else "write"
+        yield from ((("targets", name, verb), getattr(target, verb), "read") for verb in READS if getattr(target, verb))
+        yield from (
+            (("targets", name, verb), getattr(target, verb), "write") for verb in WRITES if getattr(target, verb)
+        )
     for name, source in manifest.sources.items():
         yield ("sources", name, "operation"), source.operation, "read"
     for name, discovery in manifest.discovery.items():
-        if discovery.operation:
-            yield ("discovery", name, "operation"), discovery.operation, "read"
-        if discovery.describes:
-            yield ("discovery", name, "describes"), discovery.describes, ""
+        asked = {"operation": "read", "describes": ""}
+        yield from (
+            (("discovery", name, key), getattr(discovery, key), wanted)
+            for key, wanted in asked.items()
+            if getattr(discovery, key)
+        )
     for name, operation in (manifest.webhook.fetch if manifest.webhook else {}).items():
         yield ("webhook", "fetch", name), operation, "read"
-    if manifest.webhook and manifest.webhook.confirm:
-        yield ("webhook", "confirm"), manifest.webhook.confirm, ""
 
 
 def _operation_named(manifest: Manifest, path: Path, name: str, wanted: str) -> Iterator[tuple[Path, str]]:
@@ -132,10 +139,13 @@ def _operation(manifest: Manifest, name: str, operation: Operation) -> Iterator[
         yield (*path, "success"), "only a status from 200 to 399 says that something went well"
     if isinstance(operation.pagination, ByOffset | ByPage) and operation.pagination.size <= 0:
         yield (*path, "pagination", "size"), "must be above 0"
+
+
+def _operation_texts(manifest: Manifest, name: str, operation: Operation) -> Iterator[tuple[Path, str]]:
     texts: dict[str, Any] = {"path": operation.path, "query": operation.query, "headers": operation.headers}
     texts["body"] = {"add": operation.body.add, "item_add": operation.body.item_add}
     for key, value in texts.items():
-        yield from _holes(manifest, (*path, key), value, IN_OPERATIONS)
+        yield from _holes(manifest, ("operations", name, key), value, IN_OPERATIONS)
 
 
 def _target(manifest: Manifest, name: str, target: Target) -> Iterator[tuple[Path, str]]:
@@ -181,8 +191,8 @@ def _times(manifest: Manifest) -> Iterator[tuple[Path, str]]:
         if rule.zone == "config" and "time_zone" not in manifest.config:
             yield ("time", key, "zone"), "is that of the setting time_zone, which [config] does not have"
     for name, source in manifest.sources.items():
-        if source.format not in times.FORMATS["instant"]:
-            allowed = ", ".join(times.FORMATS["instant"])
+        if source.format not in time_formats.FORMATS["instant"]:
+            allowed = ", ".join(time_formats.FORMATS["instant"])
             yield ("sources", name, "format"), f"{source.format!r} is no way to write an instant (allowed: {allowed})"
 
 

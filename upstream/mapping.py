@@ -10,6 +10,7 @@ are those gathered beside it, `ref.<field>` is the record that a reference names
 vendor's id of that record, `config` the connection's settings, `period` the pay period. What carries
 a difference (see `late`) has `late.before` and `late.now`, the fields told and those that should be,
 `late.difference` between them, `late.sign` ("more", "less", "same"), and `late.period`, the next open one.
+`made` are the fields that the rows above this one have made.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import msgspec
 
 Action: TypeAlias = Literal["copy", "static", "map", "range", "date", "concat", "sum", "each", "jsonnet"]
 
-ROOTS_OUT: Final = ("record", "rows", "ref", "remote", "config", "period", "late", "key", "item")
-ROOTS_INTO: Final = ("record", "local", "config", "item")
+ROOTS_OUT: Final = ("record", "rows", "ref", "remote", "config", "period", "late", "key", "item", "made")
+ROOTS_INTO: Final = ("record", "local", "config", "item", "made")
 """What a path into the context can begin with, outward and inward; `item` only within a list."""
 
 
@@ -47,6 +48,10 @@ class Step(_Table, frozen=True, kw_only=True):
 
 class Row(_Table, frozen=True, kw_only=True):
     """One field there. `default` is taken where nothing is found, `required` refuses that.
+
+    Of a `sum` the source is a list and what is added up of each item: `LIST:quantity*unit_price`, factors
+    with `*` between them. A factor is a number at a path of the item, the seconds from one instant to
+    another, `started_at..ended_at`, or a setting, `config.rate`. Several `each` may make one list.
 
     `scale` is a number or a fraction like 1/60 by which a sum is multiplied, `places` to how many it is
     rounded, half up.

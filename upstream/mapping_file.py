@@ -11,15 +11,13 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from replication.catalog_sheet import did_you_mean
-from upstream import holes, times, typed_toml
+from upstream import holes, time_formats, times, typed_toml
 from upstream.errors import BadMapping
 from upstream.mapping import ROOTS_INTO, ROOTS_OUT, Action, Condition, IntoMapping, MappingSet, ObjectMapping, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from replication.toml_lines import Path
 
@@ -42,8 +40,8 @@ USED_BY: Final[dict[Action, tuple[str, ...]]] = {
     "each": ("source", "where", "rows"),
     "jsonnet": ("code", "number"),
 }
-"""Which keys mean something for an action, beside those that always do; the first and what is in NEEDED must be there."""
-WHOLE: Final = ("item", "key", "record", "period", "late")
+"""Which keys mean something for an action, beside those that always do."""
+WHOLE: Final = ("item", "key", "record", "period", "late", "made")
 """Roots that may be named as they are."""
 NEEDED: Final[dict[Action, tuple[str, ...]]] = {
     "copy": ("source",),
@@ -57,7 +55,7 @@ NEEDED: Final[dict[Action, tuple[str, ...]]] = {
     "jsonnet": ("code",),
 }
 _TARGET: Final = re.compile(r"[^\s.${}]+(\.[^\s.${}]+)*")
-_LOOSE: Final = re.compile(r"\$\{(?!\w+(?:\.[\w.-]+)?\})")
+_LOOSE: Final = re.compile(r"\$\{(?!\w+(?:\.[\w.-]+)?(?::[^{}]*)?\})")
 _SCALE: Final = re.compile(r"-?\d{1,15}(\.\d{1,15}|/[1-9]\d{0,14})?", re.ASCII)
 
 
@@ -92,9 +90,7 @@ def _check(found: MappingSet, values: dict[str, Any]) -> Iterator[tuple[Path, st
         yield from _named(_inward(inward, path), inward)
 
 
-def _named(
-    problems: Iterator[tuple[Path, str]], mapping: ObjectMapping | IntoMapping
-) -> Iterator[tuple[Path, str]]:
+def _named(problems: Iterator[tuple[Path, str]], mapping: ObjectMapping | IntoMapping) -> Iterator[tuple[Path, str]]:
     """Yield the problems with the object that they are about."""
     for path, said in problems:
         yield path, f"{mapping.object}: {said}"
@@ -154,7 +150,10 @@ class _Rows:
         for key in written:
             known = (*ALWAYS, *USED_BY[row.action])
             if key not in known:
-                yield (*path, key), f'row {row.target!r}: means nothing for "{row.action}" (allowed: {", ".join(known)})'
+                yield (
+                    (*path, key),
+                    f'row {row.target!r}: means nothing for "{row.action}" (allowed: {", ".join(known)})',
+                )
         for need in NEEDED[row.action]:
             if getattr(row, need) in ("", None, (), {}):
                 yield (*path, need), f'row {row.target!r}: is missing: "{row.action}" needs it'
@@ -215,8 +214,10 @@ def _targets(rows: tuple[Row, ...], path: Path) -> Iterator[tuple[Path, str]]:
         if not _TARGET.fullmatch(row.target) or any(step.isdecimal() for step in row.target.split(".")):
             yield there, f"{row.target!r} is no field: write names with dots between them; lists are made by each"
         for other, earlier in seen.items():
-            if other == row.target and not (row.when and earlier.when):
-                yield there, f"{row.target!r} is there twice; give both rows a when"
+            if other == row.target:
+                continued = row.action == earlier.action == "each"
+                if not continued and not (row.when and earlier.when):
+                    yield there, f"{row.target!r} is there twice; give both rows a when"
             elif other.startswith(f"{row.target}.") or row.target.startswith(f"{other}."):
                 yield there, f"{row.target!r} and {other!r} cannot both be made: one lies in the other"
         seen[row.target] = row
@@ -239,18 +240,11 @@ def _source(source: str, path: Path, roots: Sequence[str]) -> Iterator[tuple[Pat
 
 def _texts(value: Any, path: Path, roots: Sequence[str]) -> Iterator[tuple[Path, str]]:
     """Yield the holes in a value that lead nowhere, however deep they are."""
-    match value:
-        case str():
-            if _LOOSE.search(value):
-                yield path, "has a hole that is not closed, or is none: write ${record.field}"
-            for kind, name in holes.named(value):
-                yield from _source(f"{kind}.{name}" if name else kind, path, roots)
-        case dict():
-            for key, each in value.items():
-                yield from _texts(each, (*path, key), roots)
-        case list() | tuple():
-            for place, each in enumerate(value):
-                yield from _texts(each, (*path, place), roots)
+    for place, text in holes.texts(value):
+        if _LOOSE.search(text):
+            yield (*path, *place), "has a hole that is not closed, or is none: write ${record.field}"
+        for kind, name in holes.named(text):
+            yield from _source(f"{kind}.{name}" if name else kind, (*path, *place), roots)
 
 
 def _zone(name: str, path: Path) -> Iterator[tuple[Path, str]]:
@@ -258,5 +252,5 @@ def _zone(name: str, path: Path) -> Iterator[tuple[Path, str]]:
         return
     try:
         times.named(name)
-    except times.BadTime as exc:
+    except time_formats.BadTime as exc:
         yield path, str(exc)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from upstream import contexts, making, outbox, plan, saying, store
+from upstream import contexts, making, mappings, outbox, plan, saying, store
 from upstream.contexts import Reading
 from upstream.plan import Wish
 from upstream.saying import Saying
+from upstream.trial import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,7 @@ async def plan_row(database: Database, row: Row, using: Using) -> Came:
                 await _put_off(session, row, using, waits_on, reason)
                 return "waits"
             await _done(session, row, using)
+            await _sample(session, ready, using)
     except _LeaseLost:
         return "lost"
     return "planned" if said else "nothing"
@@ -76,6 +78,21 @@ async def plan_row(database: Database, row: Row, using: Using) -> Came:
 async def _done(session: Session, row: Row, using: Using) -> None:
     if not await outbox.done(session, row, worker=using.worker):
         raise _LeaseLost
+
+
+async def _sample(session: Session, drafts: Sequence[Draft], using: Using) -> None:
+    """Keep what some of the objects are made of, so that other versions of the mapping can be tried on it."""
+    place = (using.connection.tenant_id, using.connection.connection)
+    for draft in drafts:
+        if using.sampling is not None and draft.alive and using.sampling.is_due(place[1], draft.each.object):
+            sample = Sample(
+                way="out",
+                object=draft.each.object,
+                key=draft.key,
+                collection=draft.each.collection,
+                context=draft.context,
+            )
+            await mappings.take_sample(session, *place, sample)
 
 
 async def _put_off(session: Session, row: Row, using: Using, waits_on: Key | None, reason: str) -> None:
@@ -121,7 +138,9 @@ async def _drafts(reading: Reading, row: Row, using: Using) -> list[Draft]:
         if each.collection == row.collection:
             drafts += await _of_itself(reading, each, source, states, using)
         if row.collection in each.triggers:
-XX            parents = await reading.load((each.collection, record_id) for record_id in named if record_id != "None")
+            field = each.triggers[row.collection]
+            named = dict.fromkeys(str(state[field]) for state in states if state.get(field) is not None)
+            parents = await reading.load((each.collection, record_id) for record_id in named)
             for parent in parents.values():
                 drafts += await _of_itself(reading, each, parent, [parent.fields], using)
     return drafts
@@ -139,7 +158,11 @@ async def _of_itself(
     drafts = []
     for key, had in by_key.items():
         context = await reading.context(each, had[0])
+        wanted = making.holds(each.when, context) or any(
+            making.holds(each.when, contexts.light(each, state, using.connection)) for state in had[1:]
+        )
         requires = using.manifest.targets[each.object].requires
+        missing = reading.missing(each, context, requires) if source.alive and wanted else None
         drafts.append(
             Draft(
                 each=each,
@@ -147,9 +170,8 @@ async def _of_itself(
                 record=had[0],
                 context={**context, "key": key},
                 alive=source.alive,
-                wanted=making.holds(each.when, context)
-                or any(making.holds(each.when, contexts.light(each, state, using.connection)) for state in had[1:]),
-                missing=reading.missing(each, context, requires) if source.alive else None,
+                wanted=wanted,
+                missing=missing,
             )
         )
     return drafts

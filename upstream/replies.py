@@ -27,7 +27,24 @@ MESSAGE_CHARACTERS_MAX: Final = 2_000
 
 UNREACHABLE: Final = "unreachable"
 NO_ROOM: Final = "no_room"
-"""Codes of what was not sent: the peer could not be reached, or there was no room on our side."""
+CODES: Final[dict[str, ReplyKind]] = {
+    UNREACHABLE: "transient",
+    NO_ROOM: "transient",
+    "forbidden_address": "config",
+    "setting_missing": "config",
+    "value_missing": "data",
+    "does_not_fit": "config",
+    "endless_list": "config",
+    "budget_used": "throttled",
+    "breaker_open": "transient",
+    "no_credentials": "auth",
+    "reauthorise": "auth",
+    "credentials_sealed": "auth",
+    "token_unavailable": "transient",
+}
+"""What ends an operation before anything is sent, and what kind of reply that is."""
+
+NO_ANSWER: Final = "no_answer"
 
 BY_STATUS: Final[dict[int, ReplyKind]] = {
     400: "data",
@@ -81,14 +98,18 @@ def unsent(kind: ReplyKind, code: str, message: str, *, retry_after_ms: int = 0)
     return Reply(kind=kind, code=code, message=message, retry_after_ms=retry_after_ms, sent=False)
 
 
+def stopped(code: str, message: str, *, retry_after_ms: int = 0) -> Reply:
+    """Return the reply where one of `CODES` kept a request from being sent."""
+    return unsent(CODES[code], code, message, retry_after_ms=retry_after_ms)
+
+
 def read(manifest: Manifest, operation: Operation, exchange: Exchange, now_ms: int) -> Reply:
     """Return what an exchange came to."""
     match exchange:
         case Unsent():
-            kind: ReplyKind = "config" if exchange.why == "forbidden" else "transient"
-            return unsent(kind, _UNSENT[exchange.why], exchange.reason)
+            return stopped(_UNSENT[exchange.why], exchange.reason)
         case Lost():
-            return Reply(kind=_unproved(operation), code="no_answer", message=exchange.reason)
+            return Reply(kind=_unproved(operation), code=NO_ANSWER, message=exchange.reason)
         case Answer():
             return _answered(manifest, operation, exchange, now_ms)
 

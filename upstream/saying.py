@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from upstream.outbox import Row
     from upstream.plan import Verdict
     from upstream.remotes import Remote
+    from upstream.sampling import Sampling
     from upstream.store import Session
 
 _SQL: Final = store.statements("planning")
@@ -51,6 +52,7 @@ class Using(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     new_id: Callable[[], str]
     jsonnet: Jsonnet | None = None
+    sampling: Sampling | None = None
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,10 +66,12 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def make(each: ObjectMapping, context: dict[str, Any], using: Using) -> Made:
-    """Return what a mapping makes of a context; code in it is run in a thread."""
-    if any(row.action == "jsonnet" for row in each.rows):
-        return await asyncio.to_thread(making.make, each.rows, context, using.jsonnet)
-    return making.make(each.rows, context, using.jsonnet)
+    """Return what a mapping makes of a context, as the vendor writes it; code in it is run in a thread."""
+    if any(row.action == "jsonnet" for row in making.all_rows(each.rows)):
+        made = await asyncio.to_thread(making.make, each.rows, context, using.jsonnet)
+    else:
+        made = making.make(each.rows, context, using.jsonnet)
+    return making.as_written(made, each.object, using.manifest.time, context)
 
 
 class Saying:
@@ -114,28 +118,25 @@ class Saying:
         columns = store.columns(places, 2)
         newest = await self.session.fetch(_DELIVERIES["newest"], *self.place, *columns, self.seen_seq)
         self.alike = {(row["object"], row["key"]): row["alike"] for row in newest}
-        moved = await self._moved(wishes)
         found = {}
         for wish, row in zip(wishes, _in_order(newest, places), strict=True):
             there = self.remotes.get((wish.object, wish.key))
             closed = bool(there and there.locked) or await self._is_closed(wish)
             lates = await self.session.fetchrow(_DELIVERIES["lates"], *self.place, wish.object, wish.key)
-            found[wish.object, wish.key] = _known(
-                row, there, closed, wish.record_id in moved, bool(lates and lates["open"])
+            facts = _known(row, there)
+            found[wish.object, wish.key] = msgspec.structs.replace(
+                facts, closed=closed, moved=await self._moved(wish), late_open=bool(lates and lates["open"])
             )
         return found
 
-    async def _moved(self, wishes: Sequence[Wish]) -> set[str]:
-        """Return the records that the system itself has changed since it confirmed what it was told."""
-        asked = [
-            (wish.collection, wish.record_id, there.confirmed_seq)
-            for wish in wishes
-            if (there := self.remotes.get((wish.object, wish.key))) is not None
-        ]
-        rows = await self.session.fetch(
-            _SQL["moved"], self.row.tenant_id, *store.columns(asked, 3), self.connection.rid
-        )
-        return {row["record_id"] for row in rows}
+    async def _moved(self, wish: Wish) -> bool:
+        """Whether the system itself has changed the record since it confirmed what it was told."""
+        there = self.remotes.get((wish.object, wish.key))
+        if there is None:
+            return False
+        place = (self.row.tenant_id, wish.collection, wish.record_id)
+        newest: int = await self.session.fetchval(_SQL["moved"], *place, self.connection.rid)
+        return newest > there.confirmed_seq
 
     async def _is_closed(self, wish: Wish) -> bool:
         if not wish.period:

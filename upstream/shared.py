@@ -77,22 +77,22 @@ class Budgets:
         self._scripts = Scripts(store, clock)
         self._alone = alone
 
-    async def take(self, takes: Sequence[Take], purpose: Purpose, ticket: str) -> int:
+    async def take(self, takes: Sequence[Take], purpose: Purpose, slip: str) -> int:
         """Take from all buckets, or from none; return how many ms to wait, 0 if it was taken."""
-        said = await self._run("take", takes, (), ticket, purpose)
-        return await self._alone.take(takes, purpose, ticket) if said is None else said
+        said = await self._run("take", takes, (), slip, purpose)
+        return await self._alone.take(takes, purpose, slip) if said is None else said
 
-    async def settle(self, takes: Sequence[Take], said: Sequence[Heard], ticket: str) -> None:
+    async def settle(self, takes: Sequence[Take], said: Sequence[Heard], slip: str) -> None:
         """Tell that a call has ended, and what its answer said about each bucket."""
-        await self._alone.settle(takes, said, ticket)
-        await self._run("settle", takes, said, ticket, "normal")
+        await self._alone.settle(takes, said, slip)
+        await self._run("settle", takes, said, slip, "normal")
 
     async def _run(
-        self, verb: str, takes: Sequence[Take], said: Sequence[Heard], ticket: str, purpose: Purpose
+        self, verb: str, takes: Sequence[Take], said: Sequence[Heard], slip: str, purpose: Purpose
     ) -> int | None:
         keys = [each.key for each in takes]
         rules = msgspec.json.encode([each.rule for each in takes])
-        args = (ticket, PURPOSES.index(purpose), rules, msgspec.json.encode(said))
+        args = (slip, PURPOSES.index(purpose), rules, msgspec.json.encode(said))
         return await self._scripts.run("budget", keys, verb, *args)
 
 

@@ -74,10 +74,13 @@ def order(version: str, known: str) -> Order:
         return "unknown"
     if version == known:
         return "same"
-    pair = _numbers(version, known) or _instants(version, known)
-    if pair is None:
-        return "unknown"
-    return "same" if pair[0] == pair[1] else "newer" if pair[0] > pair[1] else "older"
+    numbers = _numbers(version, known)
+    if numbers is not None:
+        return "same" if numbers[0] == numbers[1] else "newer" if numbers[0] > numbers[1] else "older"
+    instants = _instants(version, known)
+    if instants is not None:
+        return "same" if instants[0] == instants[1] else "newer" if instants[0] > instants[1] else "older"
+    return "unknown"
 
 
 def edit(
@@ -161,7 +164,9 @@ def _reads(row: Row, leaves: tuple[str, ...]) -> bool:
         return True
     places = [row.source.partition(":")[0], *row.sources]
     paths = [place.removeprefix("record.") for place in places if place.startswith("record.")]
-    paths += [path.removeprefix("record.") for text in row.sources for kind, path in holes.named(text) if kind == "record"]
+    paths += [
+        path.removeprefix("record.") for text in row.sources for kind, path in holes.named(text) if kind == "record"
+    ]
     return any(_touch(path, leaf) for path in paths for leaf in leaves)
 
 

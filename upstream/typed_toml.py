@@ -101,12 +101,14 @@ def _misfits(value: Any, shape: inspect.Type, path: Path) -> Iterator[tuple[Path
         case inspect.VarTupleType(item_type=inner) | inspect.ListType(item_type=inner):
             yield from _in_items(value, inner, path)
         case inspect.LiteralType(values=allowed):
-            words = [str(word) for word in allowed]
-            if value not in allowed or isinstance(value, bool):
-                yield path, f"{shown(value)} is not allowed here{did_you_mean(value, words)} {_allowed(words)}"
+            yield from _one_of(value, [str(word) for word in allowed], path)
         case _:
-            if said := _plain(value, shape):
-                yield path, said
+            yield from _plain(value, shape, path)
+
+
+def _one_of(value: Any, words: list[str], path: Path) -> Iterator[tuple[Path, str]]:
+    if value not in words:
+        yield path, f"{shown(value)} is not allowed here{did_you_mean(value, words)} {_allowed(words)}"
 
 
 def _in_struct(value: Any, shape: inspect.StructType, path: Path) -> Iterator[tuple[Path, str]]:
@@ -177,9 +179,7 @@ def _no_json(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
             yield path, "is a number of more than 64 bits; write it as text in quotes"
 
 
-def _plain(value: Any, shape: inspect.Type) -> str:
-    """Return what is wrong with a single value, or nothing."""
-    wanted = _wanted(shape)
+def _plain(value: Any, shape: inspect.Type, path: Path) -> Iterator[tuple[Path, str]]:
     match shape:
         case inspect.StrType():
             fits = isinstance(value, str)
@@ -193,7 +193,8 @@ def _plain(value: Any, shape: inspect.Type) -> str:
             fits = type(value) is date or (isinstance(value, str) and _is_date(value))
         case _:  # pragma: no cover
             raise AssertionError(f"no table has a {shape} yet")
-    return "" if fits and _in_bounds(value, shape) else f"{shown(value)} is not allowed here: it must be {wanted}"
+    if not (fits and _in_bounds(value, shape)):
+        yield path, f"{shown(value)} is not allowed here: it must be {_wanted(shape)}"
 
 
 def _is_date(text: str) -> bool:

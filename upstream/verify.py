@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 from upstream import signing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from upstream.manifest import Webhook
 
@@ -135,7 +135,8 @@ def _token(rule: Webhook, request: Incoming, secret: str) -> bool:
 def _ecdsa(rule: Webhook, request: Incoming, secret: str) -> bool:
     key = _public_key(secret)
     signed = _signed(rule, request)
-    return any([_is_signed(key, _decoded(given), signed) for given in _given(rule, request)])
+    fits = [_is_signed(key, _decoded(given), signed) for given in _given(rule, request)]
+    return any(fits)
 
 
 def _standard(_rule: Webhook, request: Incoming, secret: str) -> bool:
@@ -145,7 +146,8 @@ def _standard(_rule: Webhook, request: Incoming, secret: str) -> bool:
     given = request.headers.get(signing.SIGNATURE, "")[:HEADER_CHARACTERS_MAX].split(" ")[:SIGNATURES_MAX]
     if secret.startswith(KEY_PREFIX):
         key = _edwards_key(secret.removeprefix(KEY_PREFIX))
-        return any([_is_edwards(key, _decoded(each[4:]), signed) for each in given if each.startswith("v1a,")])
+        fits = [_is_edwards(key, _decoded(each[4:]), signed) for each in given if each.startswith("v1a,")]
+        return any(fits)
     try:
         wanted = signing.sign(signing.read(secret), signed)
     except signing.BadSecret as exc:
@@ -170,23 +172,22 @@ def _signed(rule: Webhook, request: Incoming) -> bytes:
     """Return the bytes that the signature is over; holes are filled with what came, never with a re-writing of it."""
 
     def filled(match: re.Match[bytes]) -> bytes:
-        match match[1]:
-            case b"body":
-                return request.body
-            case b"timestamp":
-                return request.headers.get(rule.timestamp_header.lower(), "").encode()
-            case b"url":
-                return request.url.encode()
-            case b"method":
-                return request.method.upper().encode()
-            case b"form":
-                return b"".join(name + value for name, value in sorted(_form(request.body)))
-            case b"id":
-                return request.headers.get(signing.ID, "").encode()
-            case setting:
-                return request.config.get(setting.decode().partition(".")[2], "").encode()
+        name = match[1].decode()
+        if name.startswith("config."):
+            return request.config.get(name.removeprefix("config."), "").encode()
+        return _PARTS[name](rule, request)
 
     return _HOLE.sub(filled, rule.signed.encode())
+
+
+_PARTS: Final[dict[str, Callable[[Webhook, Incoming], bytes]]] = {
+    "body": lambda _, request: request.body,
+    "timestamp": lambda rule, request: request.headers.get(rule.timestamp_header.lower(), "").encode(),
+    "url": lambda _, request: request.url.encode(),
+    "method": lambda _, request: request.method.upper().encode(),
+    "form": lambda _, request: b"".join(name + value for name, value in sorted(_form(request.body))),
+    "id": lambda _, request: request.headers.get(signing.ID, "").encode(),
+}
 
 
 def _form(body: bytes) -> list[tuple[bytes, bytes]]:
@@ -217,7 +218,8 @@ def _headers(name: str, request: Incoming) -> list[str]:
 
 
 def _among(wanted: str, given: Sequence[str]) -> bool:
-    return any([_same(wanted, each) for each in given])
+    fits = [_same(wanted, each) for each in given]
+    return any(fits)
 
 
 def _same(wanted: str, given: str) -> bool:
@@ -290,7 +292,7 @@ def digest(*parts: bytes) -> str:
     return f"sha256:{made.hexdigest()}"
 
 
-def each_header(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
+def each_header(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
     """Yield headers as `Incoming` has them: one that comes twice is one with both values."""
     joined: dict[str, list[str]] = {}
     for name, value in headers:

@@ -26,7 +26,7 @@ from upstream.delivery import Next, Step
 from upstream.replies import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from upstream.deliveries import Deliveries, Delivery
     from upstream.manifest import Manifest, Target
@@ -66,6 +66,10 @@ class Caller(Protocol):
         purpose: Purpose = "normal",
     ) -> Reply:
         """Carry out the operation, and return what came of it; never raises for what a vendor does."""
+        ...
+
+    def pages(self, operation: str, values: Mapping[str, Any], *, purpose: Purpose = "normal") -> AsyncIterator[Reply]:
+        """Yield the pages of a list; one that is not `ok` is the last."""
         ...
 
 
@@ -123,6 +127,8 @@ class _Writing:
         self.uncounted = 0
         self.in_doubt = given.state == "unknown"
         """Whether what was sent may stand there without anybody knowing."""
+        self.answer: tuple[int, Told] | None = None
+        """The attempt by which it is known to stand there: stored together with that."""
         self.lost_lease = False
 
     async def run(self) -> Outcome:
@@ -160,7 +166,10 @@ class _Writing:
             return Step(Next.READ)
         self._now(tried=n, since_sent_ms=0)
         reply = await self._call(operation)
-        await self.ledger.answered(self.delivery, n, _told(operation, reply))
+        if reply.kind == "ok":
+            self.answer = (n, _told(operation, reply))
+        else:
+            await self.ledger.answered(self.delivery, n, _told(operation, reply))
         if not reply.sent:
             self.uncounted += 1
         return self._after(reply)
@@ -320,7 +329,8 @@ class _Writing:
             case Next.REJECT:
                 return await self.ledger.reject(self.delivery, trouble)
             case Next.LATE if self.trouble.kind == "locked":
-                return await self.ledger.closed(self.delivery, trouble)
+                period = holes.at(self._values(), self.target.period) if self.target.period else None
+                return await self.ledger.closed(self.delivery, trouble, period=period)
             case Next.LATE:
                 return await self.ledger.again(self.delivery, trouble)
             case Next.ASK:
@@ -333,7 +343,8 @@ class _Writing:
 
     async def _confirm(self) -> Outcome:
         try:
-            held = await self.ledger.confirm(self.delivery, settles=self.target.write != "none")
+            settles = self.target.write != "none"
+            held = await self.ledger.confirm(self.delivery, settles=settles, answer=self.answer)
         except asyncpg.UniqueViolationError:
             said = f"{self.delivery.remote_id} already stands for another object of ours"
             trouble = Trouble(kind="conflict", code="remote_id_taken", message=said)

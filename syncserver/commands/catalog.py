@@ -10,7 +10,7 @@ from syncserver.store import audit, group, statements
 from syncserver.store.audit import Actor, Entry
 
 if TYPE_CHECKING:
-    from replication.catalog import Catalog
+    from replication.catalog import Catalog, Collection
     from syncserver.store.catalogs import Catalogs
     from syncserver.store.db import Connection, Database
 
@@ -60,14 +60,25 @@ def _keep_scope(held: Catalog, wanted: Catalog) -> None:
         after = wanted.collections.get(name)
         if after is None:
             raise ScopeChanged(f"collections.{name}: a collection cannot be taken away; leave it and stop using it")
-        for cell, rule in before.cells.items():
-            if cell in after.cells and after.cells[cell].is_group != rule.is_group:
-                raise ScopeChanged(f"collections.{name}: {cell} cannot turn from a field into a group, or back")
+        for field in before.fields.keys() & after.fields.keys():
+            if before.cell_of(field) != after.cell_of(field):
+                raise ScopeChanged(
+                    f"collections.{name}.groups: {field} has values and cannot go into a group or out of it"
+                )
+        _keep_references(name, before, after, dict(wanted.carried(name)))
         kept = (before.scope, before.assignee_field, before.crew_field, held.parents(name))
         if kept != (after.scope, after.assignee_field, after.crew_field, wanted.parents(name)):
             raise ScopeChanged(f"collections.{name}.scope: who holds its records cannot be changed afterwards")
         if not set(held.carried(name)) <= set(wanted.carried(name)):
             raise ScopeChanged(f"collections.{name}: a reference that brings records along cannot be taken away")
+
+
+def _keep_references(name: str, before: Collection, after: Collection, carried: dict[str, str]) -> None:
+    """Refuse a field that is there already and would bring other records along from now on, or other ones."""
+    for field in before.fields.keys() & carried.keys():
+        old, new = before.fields[field], after.fields[field]
+        if (old.kind, old.to) != (new.kind, new.to):
+            raise ScopeChanged(f"collections.{name}.fields.{field}: what it names cannot come into scope afterwards")
 
 
 async def _add(connection: Connection, tenant_id: int, digest: str, content: str) -> int:

@@ -227,6 +227,11 @@ async def _judge(pending: Pending, state: State | None) -> Answer | CommandError
     if pending.submission.rid not in state.replicas:
         return UnknownReplica(f"tenant {pending.tenant_id} has no replica {pending.submission.rid}")
     answer = hub.judge(state, pending.submission)
+    for fault in state.faults:
+        # As above: the error itself may quote what somebody wrote.
+        where = traceback.format_tb(fault.__traceback__)[-FRAMES_LOGGED:]
+        log.critical("mutation_faulted", tenant=pending.tenant_id, error=type(fault).__name__, where=where)
+    state.faults.clear()
     if len(pending.submission.mutations) >= MUTATIONS_PER_TURN:
         await asyncio.sleep(0)  # other requests of this process must not wait for a long push
     return answer

@@ -33,6 +33,28 @@ CommandError
 ├── SignInInvalid      a sign-in cannot be set up like that
 ├── NoSession          the token is of no session, so there is none to end or to hand on
 ├── KeysMissing        a secret was sealed with a key that is not set
+├── UnknownConnection  the tenant has no such connection
+├── BadConnection      what was given for a connection cannot work
+├── ConnectionInUse    a connection that has told or been told something was to be removed
+├── UnknownDelivery    the tenant has no such delivery
+├── NotDead            a delivery that waits for nobody was to be acted on
+├── Overtaken          an old state was to be sent over a newer one
+├── StillInDoubt       something was asked for that could make an object twice
+├── BadPayload         fields were to be sent that cannot be
+├── BadManifest        the description of a system cannot be used
+├── MappingUnusable    a mapping cannot be used
+├── UnknownMapping     a connection has no such version of its mapping
+├── MappingRefused     a version with problems was to be published
+├── NotReady           a connection was to go live that has something open
+├── CodeUnavailable    the code of a mapping cannot be run just now
+├── KeyReused          an Idempotency-Key stands for another request
+├── HookRefused        a call that is not a vendor's, or for no connection that takes any
+├── TooManyEvents      a vendor's call brings more events than are taken at once
+├── UnknownEndpoint    the tenant has no such endpoint
+├── BadEndpoint        an endpoint cannot be like that
+├── NotDiscovered      it could not be found out which fields an object has there
+├── AuthorizationBroken  a sign-in at a system that was begun by somebody else, or too long ago
+├── AuthorizationRefused  a system did not let a person in, or gave no token
 └── BadFilter          a list was asked for with a field or value that cannot be meant
 """
 
@@ -46,7 +68,7 @@ class CommandError(Exception):
 
     code: ClassVar[str] = "command_error"
 
-    def __init__(self, message: str, *, retry_after_ms: int | None = None, **members: str | int) -> None:
+    def __init__(self, message: str, *, retry_after_ms: int | None = None, **members: str | int | list[str]) -> None:
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
         self.members = members
@@ -248,3 +270,135 @@ class KeysMissing(CommandError):
     """A secret was sealed with a key that FIELDSYNC_SECRET_KEYS does not have."""
 
     code = "keys_missing"
+
+
+class UnknownConnection(CommandError):
+    """The tenant has no connection of this id."""
+
+    code = "unknown_connection"
+
+
+class BadConnection(CommandError):
+    """What was given for a connection cannot work; the message names the part."""
+
+    code = "bad_connection"
+
+
+class ConnectionInUse(CommandError):
+    """Something was told to the system, or is on its way: removing it forgets what stands there."""
+
+    code = "connection_in_use"
+
+
+class UnknownDelivery(CommandError):
+    """The tenant has no delivery of this id."""
+
+    code = "unknown_delivery"
+
+
+class NotDead(CommandError):
+    """The delivery waits for nobody: it is on its way, has arrived, or was decided on before."""
+
+    code = "not_dead"
+
+
+class Overtaken(CommandError):
+    """A newer state of the same object is on its way or there."""
+
+    code = "overtaken"
+
+
+class StillInDoubt(CommandError):
+    """Nobody knows whether it stands there, and what was asked for could make it twice."""
+
+    code = "still_in_doubt"
+
+
+class BadPayload(CommandError):
+    """The fields cannot be sent like that; `problems` names each."""
+
+    code = "bad_payload"
+
+
+class BadManifest(CommandError):
+    """The description of a system cannot be used; `problems` says where."""
+
+    code = "bad_manifest"
+
+
+class MappingUnusable(CommandError):
+    """The mapping cannot be used; `problems` says where."""
+
+    code = "mapping_unusable"
+
+
+class UnknownMapping(CommandError):
+    """The connection has no such version of its mapping."""
+
+    code = "unknown_mapping"
+
+
+class MappingRefused(CommandError):
+    """The version has problems; `problems` names them."""
+
+    code = "mapping_refused"
+
+
+class NotReady(CommandError):
+    """Something is open that has to be seen to before the connection goes live; `problems` says what."""
+
+    code = "not_ready"
+
+
+class CodeUnavailable(CommandError):
+    """The code of the mapping cannot be run just now."""
+
+    code = "code_unavailable"
+
+
+class KeyReused(CommandError):
+    """The Idempotency-Key stands for another request of the same person."""
+
+    code = "idempotency_key_reused"
+
+
+class HookRefused(CommandError):
+    """A call that is not a vendor's, or not for a connection that takes any; which of the two is not told."""
+
+    code = "hook_refused"
+
+
+class TooManyEvents(CommandError):
+    """A call brings more events than are taken at once."""
+
+    code = "too_many_events"
+
+
+class UnknownEndpoint(CommandError):
+    """The tenant has no endpoint of this id."""
+
+    code = "unknown_endpoint"
+
+
+class BadEndpoint(CommandError):
+    """An endpoint cannot be like that; the message names the part."""
+
+    code = "bad_endpoint"
+
+
+class NotDiscovered(CommandError):
+    """It could not be found out which fields an object has there."""
+
+    code = "not_discovered"
+
+
+class AuthorizationBroken(CommandError):
+    """What came back belongs to no sign-in at a system that this person began lately."""
+
+    code = "authorization_broken"
+
+
+class AuthorizationRefused(CommandError):
+    """The system did not let the person in, or gave no token for its code."""
+
+    code = "authorization_refused"

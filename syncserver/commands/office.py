@@ -16,8 +16,10 @@ from uuid_utils.compat import uuid7
 from replication import kinds
 from replication.catalog import ROUTE_NAMES
 from replication.mutation import Mutation
+from replication.record import ALIVE
 from replication.state import Submission
 from replication.verdict import MutationVerdict
+from replication.versions import Dot
 from syncserver.commands import catalog as catalogs
 from syncserver.commands.errors import (
     BadFilter,
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
     from replication.catalog import Catalog, Collection, Field
     from replication.state import Answer, Shown
-    from replication.versions import Dot
     from syncserver.commands.commit import Committers
     from syncserver.store.catalogs import Catalogs
     from syncserver.store.db import Database
@@ -89,6 +90,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     authority: str
     relation: str = ""
     authorities: dict[str, dict[str, str]] = {}
+
+    @property
+    def closes(self) -> frozenset[Dot]:
+        """What no longer waits after it: all values that were shown, for one of them was chosen.
+
+        Edits of a deleted record do not exclude each other. Only the one that was decided has ended.
+        """
+        if self.shown.cell != ALIVE:
+            return self.shown.siblings
+        rid, n, _ = self.conflict.split("-", 2)
+        return self.shown.siblings & {Dot(int(rid), int(n))}
 
 
 class Office:
@@ -266,7 +278,7 @@ def _mutation(ask: Ask, now_ms: int, decision: Decision | None, tx: str | None) 
     closes: dict[str, list[Dot]] = {}
     if decision is not None:
         context = {decision.shown.cell: {decision.shown.dot.rid: decision.shown.dot.n}}
-        closes = {decision.shown.cell: sorted(decision.shown.siblings)}
+        closes = {decision.shown.cell: sorted(decision.closes)}
     return Mutation(
         n=1,
         op=ask.op,

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from syncserver.store.signins import SignIn
 
 CALLBACK: Final = "/v1/auth/callback"
+"""Each tenant has its own below this one: by where an answer comes back it is known whose issuer gave it."""
+
 FLOW: Final = "signin-flow"
 FLOW_SECONDS: Final = 600
 CODE_CHARACTERS_MAX: Final = 2_000
@@ -70,6 +72,13 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     flow: str
     is_secure: bool
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What a browser kept of a sign-in: `secure` by https alone, `plain` where a neighbour could have set it."""
+
+    secure: str | None
+    plain: str | None
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,10 +142,12 @@ class SignIns:
             is_secure=is_secure(signin),
         )
 
-    async def finish(self, query: Mapping[str, str], kept: str | None) -> Finished:
-        """Return the session of somebody who came back from the issuer, or raise why there is none."""
-        flow = self._flow(kept, query.get("state"))
-        signin = await self._configured(flow.tenant_id)
+    async def finish(self, tenant_id: int, query: Mapping[str, str], kept: Kept) -> Finished:
+        """Return the session of somebody who came back from the tenant's issuer, or raise why there is none."""
+        signin = await self._configured(tenant_id)
+        flow = self._flow(kept.secure if is_secure(signin) else kept.plain, query.get("state"))
+        if flow.tenant_id != tenant_id:
+            raise errors.SignInBroken("the answer is for a sign-in of another tenant; begin again")
         try:
             told = await self._told(signin, flow, query)
             person = _person(signin, told)
@@ -149,6 +160,11 @@ class SignIns:
                 flow.tenant_id, errors.SignInNotAllowed("this person was removed; ask an administrator")
             )
         return Finished(token=token, seconds=seconds, return_to=flow.return_to, is_secure=is_secure(signin))
+
+    async def takes_plain_cookies(self, tenant_id: int) -> bool:
+        """Whether a tenant's browsers come by http on this machine, where no cookie can have the prefix."""
+        signin = await signins.find(self._database, tenant_id)
+        return signin is not None and not is_secure(signin)
 
     async def hand_on(self, who: Principal) -> str:
         """Return another token of the same person, role and end, for a tool that has no cookies."""
@@ -252,8 +268,11 @@ def csrf(token: str) -> str:
 
 
 def redirect_uri(signin: SignIn) -> str:
-    """Return where the issuer sends the browser back to; it has to be registered there."""
-    return signin.config.public_url.rstrip("/") + CALLBACK
+    """Return where the issuer sends the browser back to; it has to be registered there.
+
+    Were it the same for two issuers, one of them could pass a code of the other on as its own.
+    """
+    return f"{signin.config.public_url.rstrip('/')}{CALLBACK}/{signin.tenant_id}"
 
 
 def is_secure(signin: SignIn) -> bool:

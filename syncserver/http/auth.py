@@ -17,14 +17,17 @@ from syncserver.http.problems import Problem
 RIGHTS: Final[dict[str, frozenset[Right]]] = {
     "technician": frozenset({"sync", "read", "self"}),
     "dispatcher": frozenset({"read", "write", "review", "decide", "watch", "revoke", "self"}),
-    "integrator": frozenset({"read", "review", "self"}),
-    "admin": frozenset({"read", "write", "review", "decide", "watch", "revoke", "audit", "self"}),
-    "readonly": frozenset({"read", "review", "watch", "self"}),
+    "integrator": frozenset({"read", "review", "inspect", "integrate", "self"}),
+    "admin": frozenset(
+        {"read", "write", "review", "decide", "watch", "revoke", "audit", "inspect", "integrate", "webhooks", "self"}
+    ),
+    "readonly": frozenset({"read", "review", "watch", "inspect", "self"}),
     "worker": frozenset({"read", "self"}),
 }
 """What each role may do. A technician reads only what they hold, and edits through sync alone.
 
-An integrator reads only: what a vendor's system writes comes by its connection, under that system's class.
+An integrator reads records only, and sees to connections, mappings and dead letters: what a vendor's system
+writes comes by its connection, under that system's class.
 """
 
 SCHEMES: Final = ("bearer", "token")
@@ -37,10 +40,14 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """The token that a request shows. A browser sends a cookie by itself, whoever made the page."""
+    """The token that a request shows. A browser sends a cookie by itself, whoever made the page.
+
+    `is_plain` is a cookie that a neighbouring host may have set.
+    """
 
     token: str
     by_cookie: bool
+    is_plain: bool = False
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -57,6 +64,8 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     principal = await parts.of(connection.app).access.principal(given.token)
     if principal is None or (given.by_cookie and principal.kind != "session"):
         raise Problem("unauthenticated", "the token is unknown, revoked or too old")
+    if given.is_plain and not await parts.of(connection.app).signins.takes_plain_cookies(principal.tenant_id):
+        raise Problem("unauthenticated", f"over https a session's cookie is named {COOKIES[0]}; sign in again")
     if principal.fenced and not operation.rescues:
         raise Problem("fenced", "this device was revoked")
     if operation.right not in RIGHTS.get(principal.role, frozenset()):
@@ -73,9 +82,10 @@ def shown(connection: ASGIConnection[Any, Any, Any, Any]) -> Shown:
     """
     header = connection.headers.get("authorization")
     if header is None:
-        cookie = next((connection.cookies[name] for name in COOKIES if name in connection.cookies), None)
+        name = next((name for name in COOKIES if name in connection.cookies), COOKIES[0])
+        cookie = connection.cookies.get(name)
         if cookie and len(cookie) <= TOKEN_CHARACTERS_MAX:
-            return Shown(cookie, by_cookie=True)
+            return Shown(cookie, by_cookie=True, is_plain=name != COOKIES[0])
     scheme, _, token = (header or "").partition(" ")
     if scheme.lower() not in SCHEMES or not 0 < len(token) <= TOKEN_CHARACTERS_MAX:
         raise Problem("unauthenticated", "send the header Authorization: Bearer TOKEN")

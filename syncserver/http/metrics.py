@@ -30,6 +30,7 @@ class Metrics:
         self._conflicts = self._counter(
             "conflicts", "Concurrent writes that needed the policy.", "collection", "field", "rule"
         )
+        self._hooks = self._counter("hook_events", "Vendors' events: new, repeated, or calls refused.", "outcome")
         self._lag = Gauge(
             "fieldsync_device_lag_seconds",
             "Age of the oldest change that a device which still calls has not pulled; the largest of all devices.",
@@ -59,6 +60,10 @@ class Metrics:
     def pulled(self, commits: Iterable[wire.Commit]) -> None:
         """Count the changes of a page."""
         self._records.inc(sum(len(commit.changes) for commit in commits))
+
+    def hooked(self, outcome: str, events: int) -> None:
+        """Count what a vendor's call brought."""
+        self._hooks.labels(outcome).inc(events)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request by the pattern of its route, never by its path."""

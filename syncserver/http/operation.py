@@ -10,7 +10,20 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-Right = Literal["sync", "read", "write", "review", "decide", "watch", "revoke", "audit", "self"]
+Right = Literal[
+    "sync",
+    "read",
+    "write",
+    "review",
+    "decide",
+    "watch",
+    "revoke",
+    "audit",
+    "inspect",
+    "integrate",
+    "webhooks",
+    "self",
+]
 
 OWN_MEDIA_TYPES: Final = {
     "text": "text/plain",
@@ -23,7 +36,7 @@ OWN_MEDIA_TYPES: Final = {
 
 PROBLEMS_OF_BODIES: Final = ("bad_request", "too_large", "unsupported_encoding", "unsupported_media_type")
 
-WRITING: Final = frozenset({"write", "decide", "revoke"})
+WRITING: Final = frozenset({"write", "decide", "revoke", "integrate", "webhooks"})
 """Rights to change something, if only by the address."""
 
 OPT: Final = "operation"

@@ -12,6 +12,7 @@ from litestar.datastructures import State
 from replication.catalog import Catalog
 from replication.packing import Compression
 from replication.wire import Limits
+from syncserver.commands.absorb import Hooks
 from syncserver.commands.access import Access, Principal
 from syncserver.commands.audit import AuditLog
 from syncserver.commands.held import Held
@@ -20,6 +21,14 @@ from syncserver.commands.pull import Pulls
 from syncserver.commands.push import Pushes
 from syncserver.commands.review import Review
 from syncserver.commands.signin import SignIns
+from syncserver.commands.upstream.authorizing import Authorizing
+from syncserver.commands.upstream.connections import Connections
+from syncserver.commands.upstream.endpoints import Endpoints
+from syncserver.commands.upstream.incoming import Inboxes
+from syncserver.commands.upstream.letters import Letters
+from syncserver.commands.upstream.mappings import Mappings
+from syncserver.commands.upstream.once import Once
+from syncserver.commands.upstream.receipts import Receipts
 from syncserver.http.metrics import Metrics
 
 Asking: TypeAlias = Request[None, Principal, State]
@@ -39,6 +48,16 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     pulls: Pulls
     signins: SignIns
     audit: AuditLog
+    connections: Connections
+    letters: Letters
+    mappings: Mappings
+    receipts: Receipts
+    authorizing: Authorizing
+    once: Once
+    hooks: Hooks
+    inboxes: Inboxes
+    endpoints: Endpoints
+    hook_bytes_max: int
     metrics: Metrics
     limits: Limits
     compression: Compression

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.datastructures import Cookie
+from litestar.params import FromPath
 
 from syncserver.commands import signin
 from syncserver.http import auth, body, parts, query
@@ -63,6 +64,7 @@ CALLBACK: Final = Operation(
     gives="redirect",
     query={"code": "as the issuer gives it", "state": "as it was sent", "iss": "the issuer", "error": "why not"},
     problems=(
+        "bad_request",
         "bad_filter",
         "signin_broken",
         "signin_untrusted",
@@ -92,21 +94,20 @@ LOGOUT: Final = Operation(
 async def begin(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Send the browser to the issuer."""
     asked = query.given(request)
-    tenant, return_to = asked.get("tenant", ""), asked.get("return_to") or signin.RETURN_TO
-    if not tenant.isascii() or not tenant.isdecimal() or len(tenant) > TENANT_DIGITS_MAX:
-        raise Problem("bad_request", "tenant is the number of a tenant")
+    tenant_id, return_to = _tenant(asked.get("tenant", "")), asked.get("return_to") or signin.RETURN_TO
     if not signin.is_path(return_to):
         most = signin.RETURN_CHARACTERS_MAX
         raise Problem("bad_request", f"return_to is a path of this service, of at most {most} characters")
-    begun = await parts.found(request).signins.begin(int(tenant), return_to)
+    begun = await parts.found(request).signins.begin(tenant_id, return_to)
     return _go(begun.url, _cookie(FLOW_COOKIES, begun.flow, signin.FLOW_SECONDS, is_secure=begun.is_secure))
 
 
-@get(signin.CALLBACK, opt=opt(CALLBACK))
-async def callback(request: Request[Any, Any, Any]) -> Response[bytes]:
+@get(signin.CALLBACK + "/{tenant:str}", opt=opt(CALLBACK))
+async def callback(request: Request[Any, Any, Any], tenant: FromPath[str]) -> Response[bytes]:
     """Begin the session of somebody who comes back from the issuer."""
-    kept = next((request.cookies[name] for name in FLOW_COOKIES if name in request.cookies), None)
-    done = await parts.found(request).signins.finish(query.given(request), kept)
+    secure, plain = map(request.cookies.get, FLOW_COOKIES)
+    kept = signin.Kept(secure=secure, plain=plain)
+    done = await parts.found(request).signins.finish(_tenant(tenant), query.given(request), kept)
     return _go(
         done.return_to,
         _cookie(auth.COOKIES, done.token, done.seconds, is_secure=done.is_secure),
@@ -150,6 +151,12 @@ async def logout(request: Asking) -> Response[bytes]:
             Cookie(key=name, value="", path="/", max_age=0, secure=name == auth.COOKIES[0], httponly=True)
         )
     return answer
+
+
+def _tenant(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > TENANT_DIGITS_MAX:
+        raise Problem("bad_request", "tenant is the number of a tenant")
+    return int(text)
 
 
 def _go(url: str, *cookies: Cookie) -> Response[bytes]:

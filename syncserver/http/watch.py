@@ -5,24 +5,69 @@ A worker serves nobody, so this is no framework: three answers, made in memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 from litestar.enums import ScopeType
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from syncserver.http.metrics import MEDIA_TYPE, SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from litestar.types import Receive, Scope, Send
+    from prometheus_client.metrics_core import Metric
 
     from syncserver.commands.upkeep import Turn
+    from upstream.worker import Done
 
 ROUTES: Final = ("/health", "/ready", "/metrics")
 JSON: Final = "application/json"
 METHODS: Final = ("GET", "HEAD")
+LAG_SECONDS: Final = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400)
+"""From at once to a day: a vendor may be away."""
+
+
+class Reading(Protocol):
+    """One metric that is read rather than counted: a number for each value of its labels."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What it means."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What its labels are called."""
+        ...
+
+    @property
+    def samples(self) -> tuple[tuple[tuple[str, ...], float], ...]:
+        """The numbers, each with the values of its labels."""
+        ...
+
+
+class _Readings(Collector):
+    """Gives what was read last."""
+
+    def __init__(self) -> None:
+        self.held: list[Reading] = []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each metric with its numbers."""
+        for reading in self.held:
+            family = GaugeMetricFamily(reading.name, reading.text, labels=reading.labels)
+            for values, number in reading.samples:
+                family.add_metric(values, number)
+            yield family
 
 
 class WorkerMetrics:
@@ -30,6 +75,9 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._readings = _Readings()
+        self._registry.register(self._readings)
+        self.registry = self._registry
         self._turns = Counter(
             "fieldsync_upkeep_turns",
             "Turns of tasks: done, more to do, taken by another worker, database away, or failed.",
@@ -45,11 +93,43 @@ class WorkerMetrics:
             registry=self._registry,
         )
 
+        self._work = Counter(
+            "fieldsync_work",
+            "Pieces of work for vendors: plan or carry, and what came of them.",
+            ("kind", "connection", "lane", "came"),
+            registry=self._registry,
+        )
+        self._lag = Histogram(
+            "fieldsync_delivery_lag_seconds",
+            "From a change to the vendor's confirmation of it.",
+            ("connection",),
+            buckets=LAG_SECONDS,
+            registry=self._registry,
+        )
+        self._working = Histogram(
+            "fieldsync_work_seconds",
+            "How long a piece of work for vendors took.",
+            ("kind",),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+
+    def worked(self, done: Done) -> None:
+        """Count one piece of work for vendors."""
+        self._work.labels(done.kind, done.connection, done.lane, done.came).inc()
+        self._working.labels(done.kind).observe(done.seconds)
+        if done.came == "confirmed":
+            self._lag.labels(done.connection).observe(done.lag_seconds)
+
     def turned(self, turn: Turn) -> None:
         """Count one turn."""
         self._turns.labels(turn.task, turn.outcome).inc()
         self._rows.labels(turn.task).inc(turn.rows)
         self._seconds.labels(turn.task).observe(turn.seconds)
+
+    def show(self, readings: Iterable[Reading]) -> None:
+        """Show these numbers from now on, in place of those of before."""
+        self._readings.held = list(readings)
 
     def page(self) -> bytes:
         """Return everything as text."""

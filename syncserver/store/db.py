@@ -112,7 +112,7 @@ class Database:
         await asyncio.gather(_close(self._committers), _close(self._readers))
 
 
-async def connect(database_url: str, *, observe: Observer | None = None) -> Database:
+async def connect(database_url: str, *, observe: Observer | None = None, readers: int = READERS) -> Database:
     """Open the pools. `observe` is called with each statement that asyncpg has run."""
     settings = {**SESSION, **BY_KEY, **await _role(database_url)}
 
@@ -134,7 +134,7 @@ async def connect(database_url: str, *, observe: Observer | None = None) -> Data
             reset=_nothing_to_reset,
         )
 
-    return Database(await pool(COMMITTERS), await pool(READERS))
+    return Database(await pool(COMMITTERS), await pool(readers))
 
 
 async def _role(database_url: str) -> dict[str, str]:

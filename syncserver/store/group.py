@@ -117,10 +117,10 @@ async def _read_heads(connection: Connection, asked: Sequence[Asked], catalogs: 
             found.states[tenant] = _state(seq, hub_rid, catalogs.take(tenant, version, content), proofs.decode(proof))
             found.seqs[tenant] = seq
     _take_older(found, older, row["older"], catalogs)
-    for tenant, rid, kind, applied, served, fenced, contact in row["replicas"]:
+    for tenant, rid, kind, applied, served, fenced, clock in row["replicas"]:
         if tenant in found.states:
-            found.states[tenant].replicas[rid] = Replica(rid, kind, applied, served, fenced, contact)
-            found.counters[tenant, rid] = applied, served, contact
+            found.states[tenant].replicas[rid] = Replica(rid, kind, applied, served, fenced, clock)
+            found.counters[tenant, rid] = applied, served, clock
     _read_settled(row, found)
 
 
@@ -187,6 +187,6 @@ def _heard(found: Read) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield the replicas whose counters moved."""
     for tenant, state in found.states.items():
         for rid, replica in state.replicas.items():
-            stands = (replica.applied, replica.served, replica.contact)
+            stands = (replica.applied, replica.served, replica.clock)
             if found.counters[tenant, rid] != stands:
                 yield tenant, rid, *stands

@@ -158,6 +158,7 @@ message_positions: Final = Table(
     tenant(),
     Column("changes_seq", BigInteger, nullable=False),
     Column("conflict_seq", BigInteger, nullable=False),
+    _text("connections", "{}"),
     PrimaryKeyConstraint("tenant_id"),
 )
 
@@ -189,7 +190,9 @@ postings: Final = Table(
     ForeignKeyConstraint(
         ["tenant_id", "endpoint_id"], ["endpoints.tenant_id", "endpoints.endpoint_id"], ondelete="CASCADE"
     ),
-    ForeignKeyConstraint(["tenant_id", "message_id"], ["messages.tenant_id", "messages.message_id"], ondelete="CASCADE"),
+    ForeignKeyConstraint(
+        ["tenant_id", "message_id"], ["messages.tenant_id", "messages.message_id"], ondelete="CASCADE"
+    ),
     Index("postings_due", "tenant_id", "due_at", postgresql_where=WAITING),
 )
 
@@ -221,16 +224,14 @@ alerts: Final = Table(
     Column("subject", KEY, nullable=False),
     Column("severity", Text, CheckConstraint("severity IN ('warning', 'critical')"), nullable=False),
     Column("message", Text, nullable=False),
-    _text("details", "{}"),
     now("opened_at"),
     now("seen_at"),
     Column("resolved_at", INSTANT),
-    Column("told_at", INSTANT),
-    Column("resolved_told_at", INSTANT),
+    Column("told", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("told_resolved", ARRAY(Text), nullable=False, server_default="{}"),
     _count("tries"),
     now("due_at"),
     _text("trouble"),
-    *_leased(),
     PrimaryKeyConstraint("tenant_id", "alert_id"),
     Index("alerts_open", "tenant_id", "rule", "subject", unique=True, postgresql_where=text("resolved_at IS NULL")),
 )

@@ -26,13 +26,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import BYTEA, JSONB
 
-from syncserver.store import inbound_tables, upstream_tables
+from syncserver.store import inbound_tables, mapping_tables, upstream_tables
 from syncserver.store.shapes import ID, INSTANT, KEY, METADATA
 from syncserver.store.shapes import now as _now
 from syncserver.store.shapes import of_tenant as _of_tenant
 from syncserver.store.shapes import tenant as _tenant
 
-UPSTREAM: Final = (*upstream_tables.TABLES, *inbound_tables.TABLES)
+UPSTREAM: Final = (*upstream_tables.TABLES, *inbound_tables.TABLES, *mapping_tables.TABLES)
 """The tables of `upstream`, declared in files of their own."""
 
 tenants: Final = Table(
@@ -117,7 +117,7 @@ replicas: Final = Table(
     Column("fenced", Boolean, nullable=False, server_default="false"),
     Column("pushed_at", INSTANT),
     _now("created_at"),
-    Column("contact", BigInteger, nullable=False, server_default="0"),
+    Column("clock", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("tenant_id", "rid"),
     UniqueConstraint("tenant_id", "replica"),
     UniqueConstraint("tenant_id", "handle"),

@@ -40,6 +40,10 @@ def _whether(name: str) -> Column[bool]:
     return Column(name, Boolean, nullable=False, server_default="false")
 
 
+def _index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    return Index(name, "tenant_id", *columns, postgresql_where=text(where), unique=unique)
+
+
 # Connections, outbox, deliveries.
 
 connections: Final = Table(
@@ -130,8 +134,8 @@ outbox: Final = Table(
     Column("waits_on", ID),
     _text("reason"),
     PrimaryKeyConstraint("tenant_id", "connection", "collection", "record_id"),
-    Index("outbox_due", "tenant_id", "connection", "lane", "due_at"),
-    Index("outbox_waiting", "tenant_id", "connection", "waits_on", postgresql_where=text("waits_on IS NOT NULL")),
+    _index("outbox_due", "connection", "lane", "due_at", where="due_at IS NOT NULL"),
+    _index("outbox_waiting", "connection", "waits_on", where="waits_on IS NOT NULL"),
 )
 
 deliveries: Final = Table(
@@ -180,18 +184,21 @@ deliveries: Final = Table(
     now("made_at"),
     Column("ended_at", INSTANT),
     Column("superseded_by", ID),
+    Column("taken_up_at", INSTANT),
     PrimaryKeyConstraint("tenant_id", "delivery_id"),
-    UniqueConstraint("tenant_id", "idempotency_key"),
-    Index("deliveries_due", "tenant_id", "connection", "lane", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-    Index("deliveries_of_key", "tenant_id", "connection", "object", "key", "seen_seq"),
-    Index("deliveries_of_record", "tenant_id", "collection", "record_id"),
-    Index(
-        "deliveries_late",
-        "tenant_id",
+    _index("deliveries_by_idempotency", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True),
+    _index("deliveries_leased", "connection", where="leased_until IS NOT NULL"),
+    _index("deliveries_due", "connection", "lane", "due_at", where="due_at IS NOT NULL"),
+    _index("deliveries_late", "connection", "late_object", "late_key", where="late_object IS NOT NULL"),
+    _index("deliveries_of_record", "collection", "record_id", where="record_id IS NOT NULL"),
+    _index("deliveries_of_key", "connection", "object", "key", "seen_seq", where="key IS NOT NULL"),
+    _index("deliveries_marked", "connection", "object", "marker", where="marker IS NOT NULL"),
+    _index("deliveries_confirmed", "connection", "ended_at", where="state = 'confirmed'"),
+    _index(
+        "deliveries_dead",
         "connection",
-        "late_object",
-        "late_key",
-        postgresql_where=text("late_object IS NOT NULL"),
+        "delivery_id",
+        where="state = 'rejected' OR (state = 'unknown' AND due_at IS NULL)",
     ),
 )
 
@@ -228,8 +235,8 @@ remotes: Final = Table(
     _whether("locked"),
     _text("locked_reason"),
     PrimaryKeyConstraint("tenant_id", "connection", "object", "key"),
-    UniqueConstraint("tenant_id", "connection", "object", "remote_id"),
-    Index("remotes_of_key", "tenant_id", "connection", "key"),
+    _index("remotes_by_id", "connection", "object", "remote_id", where="remote_id IS NOT NULL", unique=True),
+    _index("remotes_of_key", "connection", "key", where="key IS NOT NULL"),
 )
 
 closures: Final = Table(
@@ -270,4 +277,37 @@ credentials: Final = Table(
     ),
 )
 
-TABLES: Final = (connections, interests, lookups, outbox, deliveries, attempts, remotes, closures, credentials)
+# Dead letters.
+
+interventions: Final = Table(
+    "interventions",
+    METADATA,
+    tenant(),
+    Column("delivery_id", ID, nullable=False),
+    Column("n", Integer, nullable=False),
+    now("at"),
+    Column("person", KEY, nullable=False),
+    Column(
+        "action",
+        KEY,
+        CheckConstraint("action IN ('edit', 'retry', 'replan', 'skip', 'done')"),
+        nullable=False,
+    ),
+    _text("reason"),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    PrimaryKeyConstraint("tenant_id", "delivery_id", "n"),
+)
+
+TABLES: Final = (
+    connections,
+    interests,
+    lookups,
+    outbox,
+    deliveries,
+    attempts,
+    remotes,
+    closures,
+    credentials,
+    interventions,
+)

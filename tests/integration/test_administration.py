@@ -96,7 +96,7 @@ async def test_a_sign_in_is_set_up_shown_and_taken_away(url: str, tmp_path: Path
     shown = await done(url, "signin", "show")
 
     assert (closed[0], closed[2].partition(":")[0]) == (1, "--issuer")
-    assert "https://sync.example.com/v1/auth/callback" in told
+    assert "https://sync.example.com/v1/auth/callback/1\n" in told
     assert told == again
     assert (away[0], "--no-check" in away[2], unchecked[0]) == (1, True, 0)
     assert (lost[0], lost[2].partition(":")[0]) == (1, "--secret-file")

@@ -29,6 +29,9 @@ from tests.integration.test_http_conflicts import explained, overruled, say, two
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 SIGNIN, HELD = "tests/integration/test_signin.py", "tests/integration/test_http_held.py"
+CONNECTIONS, LETTERS = "tests/integration/test_http_connections.py", "tests/integration/test_http_dead_letters.py"
+MAPPINGS = "tests/integration/test_http_mappings.py"
+HOOKS, WEBHOOKS = "tests/integration/test_hooks.py", "tests/integration/test_webhooks.py"
 ELSEWHERE = {
     "unavailable": "tests/integration/test_http_access.py::test_a_database_that_is_away_is_no_mistake",
     "scope_changed": "tests/integration/test_publish.py::test_who_holds_records_cannot_be_changed_afterwards",
@@ -41,6 +44,27 @@ ELSEWHERE = {
     "csrf_refused": "tests/integration/test_sessions.py::test_a_page_of_somebody_else_cannot_write",
     "no_session": "tests/integration/test_sessions.py::test_a_token_that_is_no_session_is_no_cookie",
     "keys_missing": "tests/integration/test_keys.py::test_a_secret_of_a_key_that_is_not_set_stops_the_rewrapping",
+    "authorization_broken": f"{CONNECTIONS}::test_a_sign_in_at_the_system_ends_with_whom_it_began",
+    "authorization_refused": f"{CONNECTIONS}::test_a_sign_in_at_the_system_ends_with_whom_it_began",
+    "unknown_connection": f"{CONNECTIONS}::test_a_connection_that_told_something_is_removed_only_if_it_is_meant",
+    "connection_in_use": f"{CONNECTIONS}::test_a_connection_that_told_something_is_removed_only_if_it_is_meant",
+    "not_ready": f"{CONNECTIONS}::test_shadow_records_and_sends_nothing_until_it_is_promoted",
+    "bad_connection": f"{CONNECTIONS}::test_what_cannot_work_is_refused_with_the_part_named",
+    "bad_manifest": f"{CONNECTIONS}::test_what_cannot_work_is_refused_with_the_part_named",
+    "not_discovered": f"{CONNECTIONS}::test_fields_are_found_out_and_kept",
+    "hook_refused": f"{HOOKS}::test_whatever_is_wrong_the_answer_is_the_same",
+    "too_many_events": f"{HOOKS}::test_too_many_events_at_once_are_refused",
+    "unknown_endpoint": f"{WEBHOOKS}::test_a_removed_endpoint_is_told_no_more",
+    "bad_endpoint": f"{WEBHOOKS}::test_what_cannot_be_an_endpoint_is_refused_by_name",
+    "unknown_delivery": f"{LETTERS}::test_a_word_under_a_key_is_said_once",
+    "not_dead": f"{LETTERS}::test_a_word_under_a_key_is_said_once",
+    "overtaken": f"{LETTERS}::test_one_that_was_overtaken_while_under_way_can_only_be_skipped",
+    "still_in_doubt": f"{LETTERS}::test_what_nobody_knows_is_decided_by_somebody_who_has_looked",
+    "bad_payload": f"{LETTERS}::test_an_edit_cannot_take_away_what_it_is_known_by",
+    "unknown_mapping": f"{MAPPINGS}::test_what_is_wrong_with_a_text_is_named_and_never_published",
+    "mapping_unusable": f"{MAPPINGS}::test_what_is_wrong_with_a_text_is_named_and_never_published",
+    "mapping_refused": f"{MAPPINGS}::test_what_is_wrong_with_a_text_is_named_and_never_published",
+    "code_unavailable": f"{MAPPINGS}::test_code_that_cannot_be_run_now_may_be_later",
     "not_waiting": f"{HELD}::test_a_release_has_one_effect",
 }
 """Codes that are met in a test of their own: it needs a broken road, another party, or a command line."""

@@ -51,18 +51,18 @@ async def test_a_server_that_has_just_started_knows_older_catalogues(
     assert len(statements) == 5 * STATEMENTS_OF_A_GROUP
 
 
-async def test_when_a_replica_was_heard_of_is_kept(world: World) -> None:
-    """The receipt of a push is there for the next one, also in another process, and only grows."""
+async def test_how_far_a_replicas_time_has_come_is_kept(world: World) -> None:
+    """The time of a device's newest edit is there for the next one, also in another process, and only grows."""
     await world.order(1, assignee_id=ANA)
     phone = await world.phone(ANA)
     found = []
     for received in (1_000, 3_000, 2_000):
-        push = phone.push(phone.edit(job(1), set={"status": f"at {received}"}))
+        push = phone.push(phone.edit(job(1), set={"status": f"at {received}"}, at=received))
         await world.submit(msgspec.structs.replace(push, received=received))
         async with world.database.transaction(world.tenant) as connection:
             found.append(
                 await connection.fetchval(
-                    "SELECT contact FROM replicas WHERE tenant_id = $1 AND rid = $2", world.tenant, phone.rid
+                    "SELECT clock FROM replicas WHERE tenant_id = $1 AND rid = $2", world.tenant, phone.rid
                 )
             )
 

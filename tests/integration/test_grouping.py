@@ -32,7 +32,7 @@ SITES = [str(UUID(int=0x5E0 + number)) for number in range(3)]
 
 EVERYTHING = {
     "counters": "seq, last_rid, hub_rid, catalog_version",
-    "replicas": "rid, kind, applied, served, contact",
+    "replicas": "rid, kind, applied, served, clock",
     "records": "collection, record_id, rev, alive, fields, cells",
     "changes": "seq, commit_seq, class, collection, record_id, op, rid, n, tx, person, authority, at, state, cells",
     "feed": "reader, class, seq, commit_seq, op, collection, record_id, lifted",

@@ -127,8 +127,8 @@ async def test_keeping_the_delete_ends_a_parked_edit(service: Service) -> None:
     assert (await alive_conflict(desk))["shown"]["siblings"] == []
 
 
-async def test_a_settling_names_all_that_waits(service: Service) -> None:
-    """A second edit that was parked since is not thrown away unseen; named, it is closed with the first."""
+async def test_a_settling_names_all_that_waits_and_ends_one(service: Service) -> None:
+    """A second edit that was parked since is not thrown away: it waits on, and can be carried out too."""
     desk, _, rev = await job(service, MANUAL)
     ana, ben = await service.device(ANA), await service.device(BEN)
     await ana.pull()
@@ -142,11 +142,15 @@ async def test_a_settling_names_all_that_waits(service: Service) -> None:
     now = (await desk.client.get(f"/v1/conflicts/{early['conflict']['id']}")).json()
     settled = await say(desk, "settle", now, choose="loser")
     again = await say(desk, "settle", now, choose="loser")
+    states = [each["state"] for each in await desk.conflicts()]
+    other = await alive_conflict(desk)
+    both = await say(desk, "settle", other, choose="loser")
 
     assert problem(moved) == (409, "state_moved")
     assert settled.status_code == 200
-    assert ((await desk.show(1))["status"], (await desk.show(1))["title"]) == ("on_site", "Boiler")
-    assert [each["state"] for each in await desk.conflicts()] == ["settled", "settled"]
+    assert states == ["open", "settled"]
+    assert both.status_code == 200
+    assert ((await desk.show(1))["status"], (await desk.show(1))["title"]) == ("on_site", "Pump")
     assert problem(again) == (409, "conflict_decided")
 
 

@@ -53,3 +53,18 @@ async def test_who_holds_records_cannot_be_changed_afterwards(world: World, find
 
     with pytest.raises(ScopeChanged, match=r"collections\.\w+\.scope"):
         await catalog.publish(world.database, world.catalogs, world.tenant, TEXT.replace(find, put))
+
+
+@pytest.mark.parametrize(
+    ("find", "put"),
+    [
+        ("groups.window =", 'groups.headline = ["title", "priority"]\ngroups.window ='),
+        ('summary = { kind = "text"', 'summary = { kind = "reference", to = "sites"'),
+    ],
+)
+async def test_what_is_stored_keeps_its_cell_and_its_meaning(world: World, find: str, put: str) -> None:
+    """Fields that have values go into no group, and none begins to bring other records into scope."""
+    assert find in TEXT
+
+    with pytest.raises(ScopeChanged, match=r"collections\.work_orders"):
+        await catalog.publish(world.database, world.catalogs, world.tenant, TEXT.replace(find, put, 1))

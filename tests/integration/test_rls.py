@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,10 +16,16 @@ from syncserver.store.errors import WallMissing
 from syncserver.store.people import Grant
 from tests.integration.world import ANA, DORA, World, job, seen
 from tests.services import create_database, drop_database, postgres_server
+from upstream import connections, discovery, mapping_file, mappings
+from upstream.connections import New
+from upstream.credentials import Keeper
+from upstream.schema import Field, made_of
+from upstream.trial import Sample
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+MAPPING = "[[out]]\nobject = 'bill'\ncollection = 'work_orders'\nrows = [{ target = 'text', source = 'record.title' }]"
 WALLED = sorted(set(tables.METADATA.tables) - {"tenants", "epochs", "migrations"})
 
 
@@ -72,9 +79,58 @@ async def fill(world: World, tenant: int, office_rid: int) -> None:
         await connection.execute("INSERT INTO proofs VALUES ($1, '\\x80')", tenant)
         await connection.execute("INSERT INTO seen_verdicts VALUES ($1, $2, 1)", tenant, phone.rid)
         await connection.execute("INSERT INTO upkeep VALUES ($1, 'marks', now())", tenant)
+        noted = "INSERT INTO interventions (tenant_id, delivery_id, n, person, action) VALUES ($1, $2, 1, 'p', 'skip')"
+        await connection.execute(noted, tenant, uuid.uuid4())
+    new = New(system="house", name="House", manifest="house", authority="erp")
+    made_at = await connections.make(world.database, tenant, str(uuid.uuid4()), new)
+    await Keeper(world.database, (b"k" * 40,)).put(tenant, made_at.connection, {"key": "abcd"})
+    await mappings.save(world.database, tenant, made_at.connection, MAPPING, by="p")
+    text = made_of("bill", "describe", [Field(path="text")])
+    await discovery.keep(world.database, tenant, made_at.connection, text, mapping_file.parse(MAPPING))
+    async with world.database.transaction(tenant) as connection:
+        sample = Sample(way="out", object="bill", key="1", collection="work_orders", context={})
+        await mappings.take_sample(connection, tenant, made_at.connection, sample)
+    await fill_inbox(world, tenant, made_at.connection)
     await devices.fence(world.database, tenant, phone.rid)
     rescue = msgspec.structs.replace(phone.push(phone.edit(job(1), set={"title": "late"})), rescue=True)
     await world.submit(rescue, tenant)
+
+
+async def fill_inbox(world: World, tenant: int, connection_id: str) -> None:
+    """Leave a row in every table of what comes from vendors, and of what leaves by webhook and as an alert."""
+    one = str(uuid.uuid4())
+    connected = (tenant, connection_id)
+    rows: tuple[tuple[str, tuple[object, ...]], ...] = (
+        ("hook_secrets (tenant_id, connection, secret_id, secret, state) VALUES ($1, $2, $3, '', 'active')", (one,)),
+        (
+            "inbox (tenant_id, connection, inbox_id, event, source, object, remote_id, remote_version, is_whole, body)"
+            " VALUES ($1, $2, $3, 'e', 'hook', 'o', 'r', '1', false, '{}')",
+            (one,),
+        ),
+        (
+            "sightings (tenant_id, connection, object, remote_id, collection, record_id)"
+            " VALUES ($1, $2, 'o', 'r', 'customers', $3)",
+            (one,),
+        ),
+        ("polls (tenant_id, connection, object) VALUES ($1, $2, 'o')", ()),
+        (
+            "alerts (tenant_id, alert_id, rule, subject, severity, message)"
+            " VALUES ($1, $2, 'lag', 's', 'warning', 'm')",
+            (),
+        ),
+        ("message_positions (tenant_id, changes_seq, conflict_seq) VALUES ($1, length($2), 0)", ()),
+        ("endpoints (tenant_id, endpoint_id, url, types, secret) VALUES ($1, $2, 'https://a', '{*}', '')", ()),
+        ("messages (tenant_id, message_id, type, body) VALUES ($1, $2, 'ping', '{}')", ()),
+        ("postings (tenant_id, endpoint_id, message_id) VALUES ($1, $2, $2)", ()),
+        (
+            "message_attempts (tenant_id, endpoint_id, message_id, n, status, reply, took_ms)"
+            " VALUES ($1, $2, $2, 1, 200, '', 1)",
+            (),
+        ),
+    )
+    async with world.database.transaction(tenant) as connection:
+        for row, more in rows:
+            await connection.execute(f"INSERT INTO {row}", *connected, *more)
 
 
 async def check_the_wall(world: World, other: int) -> None:

@@ -106,8 +106,36 @@ async def test_over_https_the_cookie_is_for_this_host_and_https_alone(
 
     answer = await browser.come_back(there)
 
-    assert there.startswith("https://sync.example.com/v1/auth/callback?")
+    assert there.startswith(f"https://sync.example.com/v1/auth/callback/{service.tenant}?")
     session = next(each for each in answer.headers.get_list("set-cookie") if each.startswith("__Host-fieldsync="))
     for told in (flow, session):
         assert {"secure", "httponly", "path=/", "samesite=lax"} <= {part.strip().lower() for part in told.split(";")}
         assert "domain" not in told.lower()
+
+
+async def test_over_https_a_cookie_that_a_neighbour_could_set_is_not_taken(
+    service: Service, issuer: Issuer, browser: Browser
+) -> None:
+    """Neither a sign-in nor a session goes on by a plain cookie where browsers come by https."""
+    await configure(service.database, service.tenant, issuer, "https://sync.example.com")
+    away = await browser.client.get("/v1/auth/signin", params={"tenant": str(service.tenant)})
+    kept = away.cookies["__Host-fieldsync-signin"]
+    there = await browser.let_in(away.headers["location"])
+
+    tossed = await _by_cookie(service, "fieldsync-signin", kept).come_back(there)
+    right = await _by_cookie(service, "__Host-fieldsync-signin", kept).come_back(there)
+    session = right.cookies["__Host-fieldsync"]
+    told = [
+        await _by_cookie(service, name, session).client.get("/v1/auth/session")
+        for name in ("fieldsync", "__Host-fieldsync")
+    ]
+
+    assert problem(tossed) == (400, "signin_broken")
+    assert problem(told[0]) == (401, "unauthenticated")
+    assert told[1].status_code == 200
+
+
+def _by_cookie(service: Service, name: str, value: str) -> Browser:
+    made = Browser(service)
+    made.client.headers["cookie"] = f"{name}={value}"
+    return made

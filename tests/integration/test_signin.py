@@ -54,7 +54,7 @@ async def test_what_is_asked_of_the_issuer_is_fresh_each_time(browser: Browser) 
         assert one != other
         assert len(one) >= 32
     assert SECRET not in str(asked)
-    assert asked[0]["redirect_uri"] == [f"{browser.service.url}/v1/auth/callback"]
+    assert asked[0]["redirect_uri"] == [f"{browser.service.url}/v1/auth/callback/{browser.service.tenant}"]
 
 
 LIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -215,6 +215,69 @@ async def test_the_answer_of_another_issuer_is_not_taken(issuer: Issuer, browser
 
     issuer.iss = issuer.url
     assert (await browser.sign_in()).status_code == 302
+
+
+async def test_an_issuer_that_names_itself_has_to(issuer: Issuer, browser: Browser) -> None:
+    """Where its description says so, an answer without a name may be another issuer's."""
+    issuer.metadata = {"authorization_response_iss_parameter_supported": True}
+    assert problem(await browser.sign_in()) == (401, "signin_untrusted")
+
+    issuer.iss = issuer.url
+    assert (await browser.sign_in()).status_code == 302
+
+
+class Thief(Issuer):
+    """An issuer that sends people on to another one, and keeps the codes that it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes: list[str] = []
+
+    def token(self, form: dict[str, str], authorization: str) -> tuple[int, dict[str, Any]]:
+        """Keep the code and give nothing for it."""
+        self.codes.append(form["code"])
+        return super().token(form, authorization)
+
+
+async def test_an_issuer_cannot_have_a_code_of_another_one_brought_to_it(
+    service: Service, issuer: Issuer, browser: Browser
+) -> None:
+    """Somebody who begins at a dishonest tenant's issuer and is sent to the honest one gives nothing away."""
+    honest = service.tenant
+    async with peer.running(Thief()) as thief:
+        assert isinstance(thief, Thief)
+        await configure(service.database, await service.add_tenant("Dishonest"), thief, service.url)
+        victim = Browser(service)
+        sent = _query(await victim.leave())
+        thiefs = Browser(service)
+        asked = _query(await thiefs.leave(tenant=str(honest)))
+
+        back = issuer.authorize({**asked, "state": sent["state"]})
+        told = [
+            problem(await victim.come_back(back)),
+            problem(await victim.come_back(back.replace(f"/{honest}?", f"/{service.tenant}?"))),
+        ]
+
+        assert sent["redirect_uri"] != asked["redirect_uri"]
+        assert told[0] == (400, "signin_broken")
+        # Only by hand does an answer get to another address than the one that its issuer was given.
+        assert told[1] == (502, "signin_issuer_failed")
+        thief.codes.clear()
+        assert problem(await victim.come_back(back)) == (400, "signin_broken")
+        assert thief.codes == []
+
+
+def _query(url: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+@pytest.mark.parametrize("tenant", ["x", "-1", "1" * 10])
+async def test_the_way_back_is_that_of_a_tenant(service: Service, tenant: str) -> None:
+    """What is no number is refused; one that nobody set up has no sign-in."""
+    client = service.client()
+
+    assert problem(await client.get(f"/v1/auth/callback/{tenant}")) == (400, "bad_request")
+    assert problem(await client.get("/v1/auth/callback/999999999")) == (404, "signin_not_configured")
 
 
 async def test_an_answer_is_taken_in_the_browser_that_asked_and_only_once(

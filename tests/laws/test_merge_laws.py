@@ -282,6 +282,38 @@ def test_a_three_way_merge_is_fair(was, one, other) -> None:
     assert text3.merge(was, one, one) == one
 
 
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))
+def test_changes_lead_from_one_text_to_the_other_by_the_shortest_way(old, new) -> None:
+    """What is found to have changed makes the new text of the old one, and no shorter list would."""
+    found = text3.changes(old, new)
+    assert found is not None
+    rebuilt, place = [], 0
+    for change in found:
+        rebuilt += [*old[place : change.start], *change.words]
+        place = change.end
+
+    assert [*rebuilt, *old[place:]] == new
+    assert sum(change.end - change.start + len(change.words) for change in found) == _distance(old, new)
+
+
+def test_texts_that_are_too_much_work_are_not_compared() -> None:
+    """Two long texts that have nothing in common are given up, and nobody waits for them."""
+    one, other = ([f"{name}{i}" for i in range(5_000)] for name in "xy")
+
+    assert text3.changes(one, other) is None
+    assert text3.merge(" ".join(one), " ".join(other), " ".join([*one, "end"])) is None
+
+
+def _distance(old: list[str], new: list[str]) -> int:
+    """Return how many words have to be taken out and put in, by trying everything."""
+    row = list(range(len(new) + 1))
+    for i, word in enumerate(old, start=1):
+        last, row = row, [i]
+        for j, other in enumerate(new, start=1):
+            row.append(last[j - 1] if word == other else 1 + min(last[j], row[j - 1]))
+    return row[-1]
+
+
 @given(cell_histories(MERGING))
 def test_a_merge_ranks_as_its_highest_part(history) -> None:
     """What the hub makes of two values ranks no lower than either."""

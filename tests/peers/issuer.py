@@ -175,9 +175,9 @@ def shared_secret(claims: Claims) -> str:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Issuer]:
+async def running(issuer: Issuer | None = None) -> AsyncIterator[Issuer]:
     """Run an issuer on a free port until the block ends."""
-    issuer = Issuer()
+    issuer = issuer or Issuer()
     config = uvicorn.Config(issuer, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
     server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
     issuer.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -11,6 +11,7 @@ from replication.packing import Compression
 from replication.wire import Limits
 from syncserver import settings
 from syncserver.commands.upkeep import Rules
+from upstream import jsonnet, worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +49,8 @@ def test_every_variable_is_taken(tmp_path: Path) -> None:
         | {settings.COMPRESS: "5", settings.WINDOW: "20"}
         | {name: str(number) for number, name in enumerate(settings.LIMITS.values(), 7)}
         | {name: str(number) for number, name in enumerate(settings.UPKEEP.values(), 20)}
+        | {name: str(number) for number, name in enumerate(settings.WORK.values(), 40)}
+        | {name: str(number) for number, name in enumerate((*settings.CODE.values(), settings.CODE_CHILDREN), 50)}
     )
 
     assert given.secret_keys == (b"n" * 40, b"o" * 40)
@@ -56,6 +59,9 @@ def test_every_variable_is_taken(tmp_path: Path) -> None:
     assert given.allow_loopback_vendors is True
     assert given.worker_port == 8_081
     assert given.upkeep == Rules(seconds=20, rows=21, answers_days=22, credentials_days=23, marks_hours=24)
+    assert given.work == worker.Limits(planning=40, carrying=41, tenant=42, lease_seconds=43)
+    code = {"processor_ms": 50, "waiting_ms": 51, "memory_bytes": 52, "input_bytes": 53, "output_bytes": 54}
+    assert given.code == jsonnet.Limits(**code, children=55)
     assert given.compression == Compression(bytes_min=5, window_log_max=20)
     assert given.limits == Limits(mutations=7, bytes=8, compressed_bytes=9, fields=10, tx=11, page=12, page_bytes=13)
 

@@ -1,6 +1,6 @@
 -- Budgets that several processes share. The arithmetic is that of upstream/bucket.py, number for number.
 --
--- KEYS: the buckets. ARGV: verb ("take" or "settle"), now in ms or "" for the store's own clock, the ticket,
+-- KEYS: the buckets. ARGV: verb ("take" or "settle"), now in ms or "" for the store's own clock, the slip,
 -- the purpose (its place, 0 to 2), and as JSON the rule of each bucket and, for "settle", what was heard.
 -- "take" takes from all buckets, or from none; it returns how many ms to wait, 0 if it has taken.
 
@@ -8,7 +8,7 @@ local SLOTS, FOREIGN, FULL_WAIT, LAST, EASED = 20, 4, 200, 2, 5
 local SHARE, KEPT = {60, 30, 10}, {0, 5, 10}
 local KEEP_MS = 3600000
 
-local verb, now, ticket, mine = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]) + 1
+local verb, now, slip, mine = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]) + 1
 local rules, heard = cjson.decode(ARGV[5]), cjson.decode(ARGV[6])
 if now == nil then
   local time = redis.call('TIME')
@@ -115,7 +115,7 @@ local function take(state, rule)
     local slot = slot_of(state, floor(now / width_of(rule)))
     slot[mine] = slot[mine] + cost_of(rule, limit_of(state, rule))
   end
-  if rule.concurrency > 0 then state.running[ticket] = now + rule.lease_ms end
+  if rule.concurrency > 0 then state.running[slip] = now + rule.lease_ms end
 end
 
 local function correct(state, rule, said)
@@ -143,7 +143,7 @@ local function adapt(state, rule, said)
 end
 
 local function settle(state, rule, said)
-  state.running[ticket] = nil
+  state.running[slip] = nil
   if said.limit > 0 and rule.limit > 0 then state.told = said.limit end
   if said.remaining >= 0 and rule.limit > 0 then correct(state, rule, said) end
   if said.hold_ms > 0 then state.held = max(state.held, now + said.hold_ms) end

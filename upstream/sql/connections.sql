@@ -54,7 +54,7 @@ DELETE FROM interests WHERE tenant_id = $1 AND connection = $2
 
 -- name: add_interests
 INSERT INTO interests (tenant_id, collection, connection, rid, fields)
-SELECT $1, g.collection, $2, $3, string_to_array(nullif(g.fields, ''), ',')
+SELECT $1, g.collection, $2, $3, coalesce(string_to_array(nullif(g.fields, ''), ','), '{}')
 FROM unnest($4::text[], $5::text[]) AS g (collection, fields)
 
 -- name: fill_lookups
@@ -67,3 +67,57 @@ CROSS JOIN LATERAL (
 ) AS r
 WHERE r.fields ->> g.field IS NOT NULL
 ON CONFLICT DO NOTHING
+
+-- name: held
+SELECT tenant_id, connection::text, system, name, rid, manifest, manifest_text, base_url, config, mapping_version, mode,
+       state, state_reason, in_flight_max, backfill_share, backfill_paused, created_at
+FROM connections
+WHERE tenant_id = $1 AND connection = $2
+FOR UPDATE
+
+-- name: put
+UPDATE connections
+SET name = $3, base_url = $4, config = $5::text::jsonb, in_flight_max = $6, backfill_share = $7, backfill_paused = $8,
+    state = $9, state_reason = $10, mode = $11
+WHERE tenant_id = $1 AND connection = $2
+
+-- name: end_deliveries
+UPDATE deliveries
+SET state = CASE WHEN state = 'planned' THEN 'superseded' ELSE 'unknown' END, due_at = NULL, leased_by = NULL,
+    leased_until = NULL, ended_at = CASE WHEN state = 'planned' THEN now() ELSE ended_at END,
+    error_message = 'the connection was removed'
+WHERE tenant_id = $1 AND connection = $2 AND state IN ('planned', 'leased', 'sent', 'unknown')
+
+-- name: drop_outbox
+DELETE FROM outbox WHERE tenant_id = $1 AND connection = $2
+
+-- name: drop_remotes
+DELETE FROM remotes WHERE tenant_id = $1 AND connection = $2
+
+-- name: remove
+-- Credentials, interests and what else belongs to it alone go with it.
+DELETE FROM connections WHERE tenant_id = $1 AND connection = $2
+
+-- name: pulses
+SELECT c.connection::text,
+       (SELECT d.ended_at FROM deliveries AS d
+        WHERE d.tenant_id = c.tenant_id AND d.connection = c.connection AND d.state = 'confirmed' AND d.mode = 'live'
+        ORDER BY d.delivery_id DESC LIMIT 1) AS confirmed_at,
+       (SELECT max(p.polled_at) FROM polls AS p WHERE p.tenant_id = c.tenant_id AND p.connection = c.connection) AS read_at,
+       (SELECT i.received_at FROM inbox AS i WHERE i.tenant_id = c.tenant_id AND i.connection = c.connection
+        ORDER BY i.received_at DESC LIMIT 1) AS received_at,
+       o.oldest_at, coalesce(o.waiting, 0) AS waiting, coalesce(o.backfill, 0) AS backfill
+FROM connections AS c
+LEFT JOIN LATERAL (
+  SELECT min(s.marked_at) AS oldest_at, count(*) FILTER (WHERE s.lane = 'live') AS waiting,
+         count(*) FILTER (WHERE s.lane = 'backfill') AS backfill
+  FROM outbox AS s
+  WHERE s.tenant_id = c.tenant_id AND s.connection = c.connection
+) AS o ON true
+WHERE c.tenant_id = $1
+
+-- name: interests
+SELECT collection FROM interests WHERE tenant_id = $1 AND connection = $2 ORDER BY collection
+
+-- name: all_interests
+SELECT DISTINCT collection FROM interests WHERE tenant_id = $1

@@ -84,7 +84,7 @@ ORDER BY c.tenant_id, c.connection, e.kind
 
 -- name: troubles
 -- Credentials that need a person, and renewals whose end nobody knows.
-SELECT tenant_id, connection::text, state, reason, asked_at IS NOT NULL AND leased_until < clock_timestamp() AS unsettled
+SELECT tenant_id, connection::text, state, reason, asked_at IS NOT NULL AS unsettled
 FROM credentials
 WHERE tenant_id = ANY ($1::integer[])
   AND (state <> 'ok' OR (asked_at IS NOT NULL AND (leased_until IS NULL OR leased_until < clock_timestamp())))

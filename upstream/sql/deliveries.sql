@@ -25,11 +25,21 @@ LEFT JOIN LATERAL (
 
 -- name: supersede
 -- What was planned and not begun, or given up, is overtaken by what knows more.
+WITH older AS MATERIALIZED (
+  SELECT s.place, g.delivery_id AS newer
+  FROM unnest($3::text[], $4::text[], $5::uuid[]) AS g (object, key, delivery_id)
+  CROSS JOIN LATERAL (
+    SELECT o.ctid AS place
+    FROM deliveries AS o
+    WHERE o.tenant_id = $1 AND o.connection = $2 AND o.object = g.object AND o.key = g.key
+      AND o.state IN ('planned', 'rejected') AND o.delivery_id <> g.delivery_id
+    FOR UPDATE
+  ) AS s
+)
 UPDATE deliveries AS d
-SET state = 'superseded', superseded_by = g.delivery_id, due_at = NULL, ended_at = now()
-FROM unnest($3::text[], $4::text[], $5::uuid[]) AS g (object, key, delivery_id)
-WHERE d.tenant_id = $1 AND d.connection = $2 AND d.object = g.object AND d.key = g.key
-  AND d.state IN ('planned', 'rejected') AND d.delivery_id <> g.delivery_id
+SET state = 'superseded', superseded_by = o.newer, due_at = NULL, ended_at = now()
+FROM older AS o
+WHERE d.ctid = o.place
 
 -- name: drop_late
 -- A late object that was planned and not begun is made anew, of the whole difference.
@@ -67,25 +77,31 @@ FROM unnest(
 -- $1 tenant, $2 connection, $3 lane, $4 how many · $5 who, $6 for how many seconds. Of one key the oldest
 -- comes first, and the next not before it has ended. What was sent by somebody who then vanished is
 -- `unknown` from here on.
+WITH next AS MATERIALIZED (
+  SELECT w.place
+  FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::integer[]) AS g (tenant_id, connection, lane, most)
+  CROSS JOIN LATERAL (
+    SELECT s.ctid AS place
+    FROM deliveries AS s
+    WHERE s.tenant_id = g.tenant_id AND s.connection = g.connection AND s.lane = g.lane
+      AND s.due_at <= now() AND (s.leased_until IS NULL OR s.leased_until < now())
+      AND NOT (
+        SELECT EXISTS (
+          SELECT FROM deliveries AS p
+          WHERE p.tenant_id = s.tenant_id AND p.connection = s.connection AND p.object = s.object AND p.key = s.key
+            AND coalesce(p.due_at, 'infinity') < 'infinity' AND (p.seen_seq, p.delivery_id) < (s.seen_seq, s.delivery_id)
+        )
+      )
+    ORDER BY s.due_at
+    LIMIT g.most
+    FOR UPDATE SKIP LOCKED
+  ) AS w
+)
 UPDATE deliveries AS d
 SET state = CASE d.state WHEN 'planned' THEN 'leased' WHEN 'sent' THEN 'unknown' ELSE d.state END,
     leased_by = $5::uuid, leased_until = now() + make_interval(secs => $6)
-FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::integer[]) AS g (tenant_id, connection, lane, most)
-CROSS JOIN LATERAL (
-  SELECT s.delivery_id
-  FROM deliveries AS s
-  WHERE s.tenant_id = g.tenant_id AND s.connection = g.connection AND s.lane = g.lane
-    AND s.due_at <= now() AND (s.leased_until IS NULL OR s.leased_until < now())
-    AND NOT EXISTS (
-      SELECT FROM deliveries AS p
-      WHERE p.tenant_id = s.tenant_id AND p.connection = s.connection AND p.object = s.object AND p.key = s.key
-        AND p.due_at IS NOT NULL AND (p.seen_seq, p.delivery_id) < (s.seen_seq, s.delivery_id)
-    )
-  ORDER BY s.due_at
-  LIMIT g.most
-  FOR UPDATE SKIP LOCKED
-) AS w
-WHERE d.tenant_id = g.tenant_id AND d.delivery_id = w.delivery_id
+FROM next AS n
+WHERE d.ctid = n.place
 RETURNING d.delivery_id::text, d.tenant_id
 
 -- name: leased
@@ -96,21 +112,28 @@ SELECT d.tenant_id, d.delivery_id::text, d.connection::text, d.object, d.key, d.
        d.late_object, d.late_key, d.covers, d.sends, d.reads, d.conflicts, d.tried, d.marked_at,
        coalesce(d.remote_id, CASE WHEN NOT r.voided THEN r.remote_id END, '') AS remote_id,
        coalesce(d.remote_version, CASE WHEN NOT r.voided THEN r.remote_version END, '') AS remote_version,
-       (extract(epoch FROM now() - d.made_at) * 1000)::bigint AS age_ms,
+       (extract(epoch FROM now() - coalesce(d.taken_up_at, d.made_at)) * 1000)::bigint AS age_ms,
        (extract(epoch FROM now() - d.last_sent_at) * 1000)::bigint AS since_sent_ms,
-       EXISTS (
-         SELECT FROM deliveries AS p
+       coalesce((
+         SELECT true FROM deliveries AS p
          WHERE p.tenant_id = d.tenant_id AND p.connection = d.connection AND p.object = d.object AND p.key = d.key
            AND p.state = 'unknown' AND p.delivery_id <> d.delivery_id
-       ) AS unresolved,
-       EXISTS (
-         SELECT FROM attempts AS a
-         WHERE a.tenant_id = d.tenant_id AND a.delivery_id = d.delivery_id AND a.n = d.tried AND a.outcome = 'sent'
-       ) AS unanswered
+         LIMIT 1
+       ), false) AS unresolved,
+       coalesce((
+         SELECT a.outcome = 'sent' FROM attempts AS a
+         WHERE a.tenant_id = d.tenant_id AND a.delivery_id = d.delivery_id AND a.n = d.tried
+       ), false) AS unanswered
 FROM unnest($1::integer[], $2::text[]) AS g (tenant_id, delivery_id)
-JOIN deliveries AS d ON d.tenant_id = g.tenant_id AND d.delivery_id = g.delivery_id::uuid
-LEFT JOIN remotes AS r
-  ON r.tenant_id = d.tenant_id AND r.connection = d.connection AND r.object = d.object AND r.key = d.key
+CROSS JOIN LATERAL (
+  SELECT * FROM deliveries AS s WHERE s.tenant_id = g.tenant_id AND s.delivery_id = g.delivery_id::uuid OFFSET 0
+) AS d
+LEFT JOIN LATERAL (
+  SELECT *
+  FROM remotes AS s
+  WHERE s.tenant_id = d.tenant_id AND s.connection = d.connection AND s.object = d.object AND s.key = d.key
+  OFFSET 0
+) AS r ON true
 ORDER BY d.made_at
 
 -- name: sent
@@ -120,7 +143,7 @@ WITH going AS (
   UPDATE deliveries
   SET state = 'sent', sends = sends + 1, tried = tried + 1, last_sent_at = now(),
       first_sent_at = coalesce(first_sent_at, now()), leased_until = now() + make_interval(secs => $4)
-  WHERE tenant_id = $1 AND delivery_id = $2 AND leased_by = $3 AND leased_until > now()
+  WHERE tenant_id = $1 AND delivery_id = $2 AND leased_by = $3 AND coalesce(leased_until, '-infinity') > now()
   RETURNING tenant_id, delivery_id, tried
 )
 INSERT INTO attempts (tenant_id, delivery_id, n, operation, request, status, reply, outcome, took_ms)
@@ -135,7 +158,7 @@ WHERE tenant_id = $1 AND delivery_id = $2 AND n = $3
 WITH going AS (
   UPDATE deliveries
   SET reads = reads + 1, tried = tried + 1, leased_until = now() + make_interval(secs => $4)
-  WHERE tenant_id = $1 AND delivery_id = $2 AND leased_by = $3 AND leased_until > now()
+  WHERE tenant_id = $1 AND delivery_id = $2 AND leased_by = $3 AND coalesce(leased_until, '-infinity') > now()
   RETURNING tenant_id, delivery_id, tried
 )
 INSERT INTO attempts (tenant_id, delivery_id, n, operation, request, status, reply, outcome, took_ms)
@@ -180,7 +203,7 @@ FROM deliveries
 WHERE tenant_id = $1 AND delivery_id = $2
 
 -- name: listed
--- Newest first, before $6. An empty text asks for any.
+-- Newest first, before $6. An empty text, list or instant asks for any. $14: those only that wait for a person.
 SELECT tenant_id, delivery_id::text, connection::text, object, key, collection, record_id::text, cause_seq, seen_seq, action,
        lane, state, mode, idempotency_key::text, marker, fields, mapping_version, late_object, late_key, sends, reads,
        tried, first_sent_at, last_sent_at, due_at, remote_id, remote_version, error_class, error_code, error_message,
@@ -188,6 +211,12 @@ SELECT tenant_id, delivery_id::text, connection::text, object, key, collection, 
 FROM deliveries
 WHERE tenant_id = $1 AND ($2 = '' OR connection = nullif($2, '')::uuid) AND (cardinality($3::text[]) = 0 OR state = ANY ($3))
   AND ($4 = '' OR object = $4) AND ($5 = '' OR key = $5) AND delivery_id < $6::uuid
+  AND ($8 = '' OR collection = $8) AND ($9 = '' OR record_id = nullif($9, '')::uuid)
+  AND ($10 = '' OR error_class = $10) AND ($11 = '' OR error_code = $11)
+  AND ($12::timestamptz IS NULL OR coalesce(ended_at, last_sent_at, made_at) >= $12)
+  AND ($13::timestamptz IS NULL OR coalesce(ended_at, last_sent_at, made_at) < $13)
+  AND (NOT $14::boolean OR state = 'rejected' OR (state = 'unknown' AND due_at IS NULL))
+  AND ($15 = '' OR mode = $15)
 ORDER BY delivery_id DESC
 LIMIT $7
 

@@ -58,22 +58,24 @@ WHERE tenant_id = $1 AND connection = $2 AND secret_id = $3 AND state = 'candida
 RETURNING secret_id
 
 -- name: put
--- What is there already is counted. An event without a name of its own may truly have happened again, so
--- it is looked at again; one that the vendor named has happened once.
+-- What is there already is counted. An event without a name of its own ($11) may truly have happened again,
+-- so it is looked at again, whoever is at it; one that the vendor named has happened once.
 INSERT INTO inbox AS i (
   tenant_id, inbox_id, connection, event, source, object, remote_id, remote_version, is_whole, body
 )
 SELECT $1, g.inbox_id, $2, g.event, $3, g.object, g.remote_id, g.remote_version, g.is_whole, g.body
-FROM unnest($4::uuid[], $5::text[], $6::boolean[], $7::text[], $8::text[], $9::text[], $10::boolean[], $11::text[])
-  AS g (inbox_id, event, is_named, object, remote_id, remote_version, is_whole, body)
+FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::boolean[], $10::text[])
+  AS g (inbox_id, event, object, remote_id, remote_version, is_whole, body)
 ON CONFLICT (tenant_id, connection, event) DO UPDATE
 SET times = i.times + 1,
-    state = CASE WHEN excluded.event = ANY ($12::text[]) THEN 'waiting' ELSE i.state END,
-    inbox_id = CASE WHEN excluded.event = ANY ($12::text[]) AND i.state <> 'waiting' THEN excluded.inbox_id ELSE i.inbox_id END,
-    received_at = CASE WHEN excluded.event = ANY ($12::text[]) THEN now() ELSE i.received_at END,
-    due_at = CASE WHEN excluded.event = ANY ($12::text[]) AND i.state <> 'waiting' THEN now() ELSE i.due_at END,
-    tries = CASE WHEN excluded.event = ANY ($12::text[]) THEN 0 ELSE i.tries END,
-    ended_at = CASE WHEN excluded.event = ANY ($12::text[]) THEN NULL ELSE i.ended_at END
+    (inbox_id, state, received_at, due_at, tries, ended_at, leased_by, leased_until) = (
+      SELECT CASE WHEN i.state = 'waiting' THEN i.inbox_id ELSE excluded.inbox_id END, 'waiting', now(), now(), 0, NULL, NULL,
+             NULL
+      WHERE excluded.event = ANY ($11::text[])
+      UNION ALL
+      SELECT i.inbox_id, i.state, i.received_at, i.due_at, i.tries, i.ended_at, i.leased_by, i.leased_until
+      WHERE excluded.event <> ALL ($11::text[])
+    )
 RETURNING (xmax = 0) AS is_new
 
 -- name: notify
@@ -83,6 +85,7 @@ SELECT pg_notify('fieldsync_work', $1)
 -- A webhook of this object came: polling may take its time.
 UPDATE polls SET hooked_at = now(), misses = 0
 WHERE tenant_id = $1 AND connection = $2 AND object = ANY ($3::text[])
+  AND (hooked_at IS NULL OR misses > 0 OR hooked_at < now() - interval '5 seconds')
 
 -- name: lease
 -- Of each record of the vendor's the oldest event, while the connection rests not. An event that names no
@@ -168,19 +171,40 @@ WHERE tenant_id = $1 AND inbox_id IN (
 )
 
 -- name: sighting
-SELECT collection, record_id::text, version, fields, base, confirmed_seq, pending
+SELECT collection, record_id::text, version, fields, base, confirmed_seq, pending, seen_at
 FROM sightings
 WHERE tenant_id = $1 AND connection = $2 AND object = $3 AND remote_id = $4
 
+-- name: confirmed
+-- What was confirmed last of the object that has this id there.
+SELECT key, remote_version, fields, confirmed_seq, confirmed_at, voided
+FROM remotes
+WHERE tenant_id = $1 AND connection = $2 AND object = $3 AND remote_id = $4
+
 -- name: put_sighting
-INSERT INTO sightings (
-  tenant_id, connection, object, remote_id, collection, record_id, version, fields, base, confirmed_seq, pending
+-- Only if it still is what was read ($12: when that was written; empty: there was none).
+INSERT INTO sightings AS s (
+  tenant_id, connection, object, remote_id, collection, record_id, version, fields, base, confirmed_seq, pending, seen_at
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp())
 ON CONFLICT (tenant_id, connection, object, remote_id) DO UPDATE
 SET collection = excluded.collection, record_id = excluded.record_id, version = excluded.version,
     fields = excluded.fields, base = excluded.base, confirmed_seq = excluded.confirmed_seq, pending = excluded.pending,
-    seen_at = now()
+    seen_at = excluded.seen_at
+WHERE s.seen_at = $12
+RETURNING seen_at
+
+-- name: drop_sighting
+DELETE FROM sightings WHERE tenant_id = $1 AND connection = $2 AND object = $3 AND remote_id = $4
+
+-- name: clock
+SELECT clock_timestamp()
+
+-- name: authority
+SELECT authority FROM replicas WHERE tenant_id = $1 AND rid = $2
+
+-- name: catalog_version
+SELECT catalog_version FROM counters WHERE tenant_id = $1
 
 -- name: locals
 -- Our ids of what references name: by what was taken in, and by what we sent.
@@ -217,3 +241,9 @@ SELECT connection::text, count(*) AS waiting, coalesce(extract(epoch FROM now() 
 FROM inbox
 WHERE tenant_id = ANY ($1::integer[]) AND state = 'waiting'
 GROUP BY connection
+
+-- name: with_candidates
+SELECT DISTINCT h.tenant_id, h.connection::text
+FROM hook_secrets AS h
+JOIN connections AS c ON c.tenant_id = h.tenant_id AND c.connection = h.connection AND c.state = 'ok'
+WHERE h.tenant_id = ANY ($1::integer[]) AND h.state = 'candidate'

@@ -4,20 +4,23 @@
 -- name: lease
 -- $1 tenant, $2 connection, $3 lane, $4 how many · $5 who, $6 for how many seconds. Oldest first. A row
 -- that somebody else writes at this moment is left to the next look.
+WITH next AS MATERIALIZED (
+  SELECT w.place
+  FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::integer[]) AS g (tenant_id, connection, lane, most)
+  CROSS JOIN LATERAL (
+    SELECT s.ctid AS place
+    FROM outbox AS s
+    WHERE s.tenant_id = g.tenant_id AND s.connection = g.connection AND s.lane = g.lane
+      AND s.due_at <= now() AND (s.leased_until IS NULL OR s.leased_until < now())
+    ORDER BY s.due_at
+    LIMIT g.most
+    FOR UPDATE SKIP LOCKED
+  ) AS w
+)
 UPDATE outbox AS o
 SET leased_by = $5::uuid, leased_until = now() + make_interval(secs => $6), attempts = o.attempts + 1
-FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::integer[]) AS g (tenant_id, connection, lane, most)
-CROSS JOIN LATERAL (
-  SELECT s.collection, s.record_id
-  FROM outbox AS s
-  WHERE s.tenant_id = g.tenant_id AND s.connection = g.connection AND s.lane = g.lane
-    AND s.due_at <= now() AND (s.leased_until IS NULL OR s.leased_until < now())
-  ORDER BY s.due_at
-  LIMIT g.most
-  FOR UPDATE SKIP LOCKED
-) AS w
-WHERE o.tenant_id = g.tenant_id AND o.connection = g.connection
-  AND o.collection = w.collection AND o.record_id = w.record_id
+FROM next AS n
+WHERE o.ctid = n.place
 RETURNING o.tenant_id, o.connection::text, o.collection, o.record_id::text, o.seq, o.from_seq, o.cause_rid, o.correct,
           o.lane, o.marked_at, o.attempts
 

@@ -45,11 +45,20 @@ ORDER BY r.record_id
 LIMIT $6
 
 -- name: moved
--- Of these records those that a replica changed after a number.
-SELECT g.collection, g.record_id
-FROM unnest($2::text[], $3::text[], $4::bigint[]) AS g (collection, record_id, seq)
-WHERE EXISTS (
-  SELECT FROM changes AS c
-  WHERE c.tenant_id = $1 AND c.collection = g.collection AND c.record_id = g.record_id::uuid AND c.seq > g.seq
-    AND c.rid = $5
-)
+-- The newest change of a record by a replica; 0 if there is none.
+SELECT coalesce(max(c.seq) FILTER (WHERE c.rid = $4), 0)
+FROM (
+  SELECT s.seq, s.rid
+  FROM changes AS s
+  WHERE s.tenant_id = $1 AND s.collection = $2 AND s.record_id = $3
+  ORDER BY s.seq DESC
+  OFFSET 0
+) AS c
+
+-- name: newest
+-- The living records of a collection that changed last.
+SELECT r.record_id::text, r.fields
+FROM records AS r
+WHERE r.tenant_id = $1 AND r.collection = $2 AND r.alive
+ORDER BY r.rev DESC
+LIMIT $3

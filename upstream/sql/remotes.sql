@@ -22,13 +22,20 @@ SET fields = excluded.fields, confirmed_seq = greatest(r.confirmed_seq, excluded
 -- name: get
 SELECT g.object, g.key, r.remote_id, r.remote_version, r.fields, r.confirmed_seq, r.voided, r.lives, r.locked
 FROM unnest($3::text[], $4::text[]) AS g (object, key)
-JOIN remotes AS r ON r.tenant_id = $1 AND r.connection = $2 AND r.object = g.object AND r.key = g.key
+CROSS JOIN LATERAL (
+  SELECT *
+  FROM remotes AS s
+  WHERE s.tenant_id = $1 AND s.connection = $2 AND s.object = g.object AND s.key = g.key
+  OFFSET 0
+) AS r
 
 -- name: ids
 -- The ids there of records of ours, by the key that is the record's own id.
 SELECT r.key, r.object, r.remote_id
 FROM unnest($3::text[]) AS g (key)
-JOIN remotes AS r ON r.tenant_id = $1 AND r.connection = $2 AND r.key = g.key
+CROSS JOIN LATERAL (
+  SELECT * FROM remotes AS s WHERE s.tenant_id = $1 AND s.connection = $2 AND s.key = g.key OFFSET 0
+) AS r
 WHERE r.remote_id IS NOT NULL AND NOT r.voided
 
 -- name: by_remote_id
@@ -42,7 +49,7 @@ INSERT INTO remotes AS r (tenant_id, connection, object, key, remote_id, remote_
 SELECT $1, $2, $3, $4, $5, nullif($6, '')
 WHERE NOT EXISTS (
   SELECT FROM remotes AS o
-  WHERE o.tenant_id = $1 AND o.connection = $2 AND o.object = $3 AND o.remote_id = $5 AND o.key <> $4
+  WHERE o.tenant_id = $1 AND o.connection = $2 AND o.object = $3 AND o.remote_id = $5 AND (o.key = $4) IS FALSE
 )
 ON CONFLICT (tenant_id, connection, object, key) DO UPDATE
 SET remote_id = excluded.remote_id, remote_version = coalesce(excluded.remote_version, r.remote_version), voided = false

@@ -1,9 +1,9 @@
--- What the rules need to know beside the records: when a device was last heard of, which mutations
+-- What the rules need to know beside the records: how far a device's own time has come, which mutations
 -- wait for a person, and which entries of version vectors nobody needs any more.
 
--- When the last push of a replica was received, in milliseconds since 1970: no mutation of its next
--- push can have been made before.
-ALTER TABLE replicas ADD COLUMN contact bigint NOT NULL DEFAULT 0;
+-- When a replica's newest mutation was made as far as the hub can tell, in milliseconds since 1970: no
+-- later one can have been made before.
+ALTER TABLE replicas ADD COLUMN clock bigint NOT NULL DEFAULT 0;
 
 -- Mutations that wait for a person, or waited. The payload is in the ledger under the same number.
 -- `record_id` is text, because it stands here as it was sent. `schema` is the catalogue version that

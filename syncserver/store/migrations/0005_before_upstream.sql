@@ -77,12 +77,13 @@ CREATE TABLE outbox (
   reason       text        NOT NULL DEFAULT '',
   PRIMARY KEY (tenant_id, connection, collection, record_id)
 ) WITH (fillfactor = 70);
-CREATE INDEX outbox_due ON outbox (tenant_id, connection, lane, due_at);
+CREATE INDEX outbox_due ON outbox (tenant_id, connection, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX outbox_waiting ON outbox (tenant_id, connection, waits_on) WHERE waits_on IS NOT NULL;
 
 -- One thing that one system has to be told. `seen_seq` is the state of the tenant that it was made
 -- of; of one key the delivery with the higher one knows more. `due_at` is empty when there is nothing
 -- left to do, or only for a person. `covers` is what a late object brings the object `late_of` to.
+-- `taken_up_at`: a person took it up again after it had been given up; its age counts from then.
 CREATE TABLE deliveries (
   tenant_id       integer     NOT NULL,
   delivery_id     uuid        NOT NULL,
@@ -124,14 +125,20 @@ CREATE TABLE deliveries (
   made_at         timestamptz NOT NULL DEFAULT now(),
   ended_at        timestamptz,
   superseded_by   uuid,
-  PRIMARY KEY (tenant_id, delivery_id),
-  UNIQUE (tenant_id, idempotency_key)
+  taken_up_at     timestamptz,
+  PRIMARY KEY (tenant_id, delivery_id)
 ) WITH (fillfactor = 70);
+-- While a table is empty all its indexes seem alike, and a plan made then stays. So each further index is for
+-- queries that name its column: without that, its condition is not met, and it is not even considered. Of
+-- several that are, the last one made is taken.
+CREATE UNIQUE INDEX deliveries_by_idempotency ON deliveries (tenant_id, idempotency_key)
+  WHERE idempotency_key IS NOT NULL;
+CREATE INDEX deliveries_leased ON deliveries (tenant_id, connection) WHERE leased_until IS NOT NULL;
 CREATE INDEX deliveries_due ON deliveries (tenant_id, connection, lane, due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX deliveries_of_key ON deliveries (tenant_id, connection, object, key, seen_seq);
-CREATE INDEX deliveries_of_record ON deliveries (tenant_id, collection, record_id);
 CREATE INDEX deliveries_late ON deliveries (tenant_id, connection, late_object, late_key)
   WHERE late_object IS NOT NULL;
+CREATE INDEX deliveries_of_record ON deliveries (tenant_id, collection, record_id) WHERE record_id IS NOT NULL;
+CREATE INDEX deliveries_of_key ON deliveries (tenant_id, connection, object, key, seen_seq) WHERE key IS NOT NULL;
 
 -- Each request that a delivery made, without secrets and cut to a length.
 CREATE TABLE attempts (
@@ -165,10 +172,10 @@ CREATE TABLE remotes (
   lives          integer     NOT NULL DEFAULT 0,
   locked         boolean     NOT NULL DEFAULT false,
   locked_reason  text        NOT NULL DEFAULT '',
-  PRIMARY KEY (tenant_id, connection, object, key),
-  UNIQUE (tenant_id, connection, object, remote_id)
+  PRIMARY KEY (tenant_id, connection, object, key)
 ) WITH (fillfactor = 70);
-CREATE INDEX remotes_of_key ON remotes (tenant_id, connection, key);
+CREATE UNIQUE INDEX remotes_by_id ON remotes (tenant_id, connection, object, remote_id) WHERE remote_id IS NOT NULL;
+CREATE INDEX remotes_of_key ON remotes (tenant_id, connection, key) WHERE key IS NOT NULL;
 
 -- Periods that are closed at a system: payroll has run, the books are shut. `period` is the first day.
 CREATE TABLE closures (
@@ -340,11 +347,13 @@ CREATE TABLE endpoints (
   PRIMARY KEY (tenant_id, endpoint_id)
 );
 
--- Up to where a tenant's changes and conflicts were made messages of.
+-- Up to where a tenant's changes and conflicts were made messages of, and which state of each of its
+-- connections was told last.
 CREATE TABLE message_positions (
   tenant_id    integer NOT NULL,
   changes_seq  bigint  NOT NULL,
   conflict_seq bigint  NOT NULL,
+  connections  text    NOT NULL DEFAULT '{}',
   PRIMARY KEY (tenant_id)
 );
 
@@ -392,29 +401,29 @@ CREATE TABLE message_attempts (
     REFERENCES postings (tenant_id, endpoint_id, message_id) ON DELETE CASCADE
 );
 
--- What is wrong, once however often it is seen. `told_at` and `resolved_told_at` say what has left the
--- system; a sink that fails is tried again.
+-- What is wrong, once however often it is seen. `told` and `told_resolved` name the sinks that know.
 CREATE TABLE alerts (
-  tenant_id        integer     NOT NULL,
-  alert_id         uuid        NOT NULL,
-  rule             text        COLLATE "C" NOT NULL,
-  subject          text        COLLATE "C" NOT NULL,
-  severity         text        NOT NULL CHECK (severity IN ('warning', 'critical')),
-  message          text        NOT NULL,
-  details          text        NOT NULL DEFAULT '{}',
-  opened_at        timestamptz NOT NULL DEFAULT now(),
-  seen_at          timestamptz NOT NULL DEFAULT now(),
-  resolved_at      timestamptz,
-  told_at          timestamptz,
-  resolved_told_at timestamptz,
-  tries            integer     NOT NULL DEFAULT 0,
-  due_at           timestamptz NOT NULL DEFAULT now(),
-  trouble          text        NOT NULL DEFAULT '',
-  leased_until     timestamptz,
-  leased_by        uuid,
+  tenant_id     integer     NOT NULL,
+  alert_id      uuid        NOT NULL,
+  rule          text        COLLATE "C" NOT NULL,
+  subject       text        COLLATE "C" NOT NULL,
+  severity      text        NOT NULL CHECK (severity IN ('warning', 'critical')),
+  message       text        NOT NULL,
+  opened_at     timestamptz NOT NULL DEFAULT now(),
+  seen_at       timestamptz NOT NULL DEFAULT now(),
+  resolved_at   timestamptz,
+  told          text[]      NOT NULL DEFAULT '{}',
+  told_resolved text[]      NOT NULL DEFAULT '{}',
+  tries         integer     NOT NULL DEFAULT 0,
+  due_at        timestamptz NOT NULL DEFAULT now(),
+  trouble       text        NOT NULL DEFAULT '',
   PRIMARY KEY (tenant_id, alert_id)
 );
 CREATE UNIQUE INDEX alerts_open ON alerts (tenant_id, rule, subject) WHERE resolved_at IS NULL;
+
+-- By the mark that an object bears there; and by when it was confirmed, to see traffic stop.
+CREATE INDEX deliveries_marked ON deliveries (tenant_id, connection, object, marker) WHERE marker IS NOT NULL;
+CREATE INDEX deliveries_confirmed ON deliveries (tenant_id, connection, ended_at) WHERE state = 'confirmed';
 
 DO $$
 DECLARE
@@ -424,6 +433,109 @@ BEGIN
     'hook_secrets', 'inbox', 'sightings', 'polls', 'endpoints', 'message_positions', 'messages', 'postings',
     'message_attempts', 'alerts'
   ] LOOP
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', guarded);
+    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', guarded);
+    EXECUTE format(
+      'CREATE POLICY tenants_named ON %I'
+      ' USING ((tenant_id = ANY ((SELECT fieldsync_tenants())::integer[])) IS TRUE)',
+      guarded
+    );
+  END LOOP;
+END
+$$;
+
+-- ---------------------------------------------------------------- dead letters
+
+-- What people decided about deliveries that were given up, or of which nobody knew what became.
+-- `before` and `after` are the fields, where they were edited.
+CREATE TABLE interventions (
+  tenant_id   integer     NOT NULL,
+  delivery_id uuid        NOT NULL,
+  n           integer     NOT NULL,
+  at          timestamptz NOT NULL DEFAULT now(),
+  person      text        COLLATE "C" NOT NULL,
+  action      text        COLLATE "C" NOT NULL CHECK (action IN ('edit', 'retry', 'replan', 'skip', 'done')),
+  reason      text        NOT NULL DEFAULT '',
+  before      jsonb,
+  after       jsonb,
+  PRIMARY KEY (tenant_id, delivery_id, n)
+);
+CREATE INDEX deliveries_dead ON deliveries (tenant_id, connection, delivery_id)
+  WHERE state = 'rejected' OR (state = 'unknown' AND due_at IS NULL);
+
+ALTER TABLE interventions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE interventions FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenants_named ON interventions
+  USING ((tenant_id = ANY ((SELECT fieldsync_tenants())::integer[])) IS TRUE);
+
+-- ---------------------------------------------------------------- mappings, samples, schemas
+
+-- The versions of a connection's mapping. What a version says never changes; a draft becomes published,
+-- and may be published once more as a new version (`restores`) when a later one turned out wrong.
+CREATE TABLE mappings (
+  tenant_id    integer     NOT NULL,
+  connection   uuid        NOT NULL,
+  version      integer     NOT NULL,
+  digest       text        COLLATE "C" NOT NULL,
+  content      text        NOT NULL,
+  state        text        NOT NULL CHECK (state IN ('draft', 'published')),
+  note         text        NOT NULL DEFAULT '',
+  restores     integer,
+  made_by      text        COLLATE "C" NOT NULL,
+  made_at      timestamptz NOT NULL DEFAULT now(),
+  published_by text        COLLATE "C",
+  published_at timestamptz,
+  PRIMARY KEY (tenant_id, connection, version),
+  FOREIGN KEY (tenant_id, connection) REFERENCES connections (tenant_id, connection) ON DELETE CASCADE,
+  CHECK ((state = 'published') = (published_at IS NOT NULL))
+);
+
+CREATE FUNCTION fieldsync_mapping_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'a version of a mapping never changes; save another one' USING ERRCODE = 'integrity_constraint_violation';
+END
+$$;
+CREATE TRIGGER mappings_stay BEFORE UPDATE ON mappings FOR EACH ROW
+  WHEN (OLD.content IS DISTINCT FROM NEW.content OR OLD.state = 'published' AND NEW.state = 'draft')
+  EXECUTE FUNCTION fieldsync_mapping_stays();
+
+-- What objects were made of lately, the newest of each: what another version is tried on.
+CREATE TABLE samples (
+  tenant_id  integer     NOT NULL,
+  connection uuid        NOT NULL,
+  way        text        NOT NULL CHECK (way IN ('out', 'into')),
+  object     text        COLLATE "C" NOT NULL,
+  key        text        COLLATE "C" NOT NULL,
+  collection text        COLLATE "C" NOT NULL,
+  context    jsonb       NOT NULL,
+  taken_at   timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, connection, way, object, key),
+  FOREIGN KEY (tenant_id, connection) REFERENCES connections (tenant_id, connection) ON DELETE CASCADE
+);
+CREATE INDEX samples_by_age ON samples (tenant_id, connection, way, object, taken_at);
+
+-- The fields that an object was found to have there. A row is added when they are others than before;
+-- `findings` says what had changed, `seen_at` when they were last found so.
+CREATE TABLE schemas (
+  tenant_id  integer     NOT NULL,
+  connection uuid        NOT NULL,
+  object     text        COLLATE "C" NOT NULL,
+  version    integer     NOT NULL,
+  digest     text        COLLATE "C" NOT NULL,
+  source     text        COLLATE "C" NOT NULL,
+  fields     jsonb       NOT NULL,
+  findings   jsonb       NOT NULL DEFAULT '[]',
+  found_at   timestamptz NOT NULL DEFAULT now(),
+  seen_at    timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, connection, object, version),
+  FOREIGN KEY (tenant_id, connection) REFERENCES connections (tenant_id, connection) ON DELETE CASCADE
+);
+
+DO $$
+DECLARE
+  guarded name;
+BEGIN
+  FOREACH guarded IN ARRAY ARRAY['mappings', 'samples', 'schemas'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', guarded);
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', guarded);
     EXECUTE format(

@@ -41,7 +41,7 @@ SELECT
     WHERE g.version < c.catalog_version
   ) AS older,
   ARRAY(
-    SELECT ROW(r.tenant_id, r.rid, r.kind, r.applied, r.served, r.fenced, r.contact)
+    SELECT ROW(r.tenant_id, r.rid, r.kind, r.applied, r.served, r.fenced, r.clock)
     FROM (
       SELECT * FROM unnest($3::integer[], $4::integer[])
       UNION
@@ -189,9 +189,9 @@ WITH counted AS (
   RETURNING c.tenant_id
 ), heard AS (
   UPDATE replicas AS r
-  SET applied = g.applied, served = g.served, contact = g.contact, pushed_at = now()
+  SET applied = g.applied, served = g.served, clock = g.clock, pushed_at = now()
   FROM unnest($4::integer[], $5::integer[], $6::bigint[], $7::bigint[], $8::bigint[])
-    AS g (tenant_id, rid, applied, served, contact)
+    AS g (tenant_id, rid, applied, served, clock)
   WHERE r.tenant_id = g.tenant_id AND r.rid = g.rid
 ), known AS (
   INSERT INTO records (tenant_id, collection, record_id, rev, alive, fields, cells)

@@ -1,0 +1,261 @@
+"""`fieldsync dead-letters list | show | edit | retry | replan | skip | done`: what waits for a person."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import cyclopts
+import msgspec
+from cyclopts import validators
+
+from syncserver import settings
+from syncserver.cli import aligned, outcome
+from syncserver.commands.upstream.acting import operator
+from syncserver.commands.upstream.letters import LIMIT, LIMIT_MAX, Decision, Done, Edit, Letters, Sought
+from syncserver.commands.upstream.systems import Systems
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from syncserver.commands.access import Principal
+    from syncserver.commands.upstream.letters import Delivery, Detail
+    from syncserver.store import db
+
+FAILED: Final = 1
+NAMES: Final = ("id", "state", "object", "key", "class", "code", "tried", "since", "message")
+MESSAGE_CHARACTERS: Final = 60
+Limit = Annotated[int, cyclopts.Parameter(validator=validators.Number(gte=1, lte=LIMIT_MAX))]
+
+app = cyclopts.App(name="dead-letters", help="Deliveries that wait for a person.")
+
+
+@app.command(name="list")
+def listed(
+    *, tenant: int = 1, connection: str = "", state: str = "", error_class: str = "", limit: Limit = LIMIT
+) -> int:
+    """Print what was given up, or of which nobody knows what became, newest first.
+
+    Parameters
+    ----------
+    tenant
+        Number of the tenant.
+    connection
+        Only those of this connection.
+    state
+        rejected or unknown.
+    error_class
+        Only those with this kind of trouble, like data.
+    limit
+        How many at most.
+    """
+    sought = Sought(connection=connection, state=state, error_class=error_class)
+
+    async def work(letters: Letters, who: Principal) -> str:
+        return aligned.table(NAMES, map(_row, await letters.listed(who, sought, limit=limit, dead=True)))
+
+    return _told(tenant, work)
+
+
+@app.command
+def show(delivery: str, *, tenant: int = 1) -> int:
+    """Print a dead letter: what would be sent, all attempts, what people did, what usually helps.
+
+    Parameters
+    ----------
+    delivery
+        Its id, as `fieldsync dead-letters list` prints it.
+    tenant
+        Number of the tenant.
+    """
+
+    async def work(letters: Letters, who: Principal) -> str:
+        return _shown(await letters.one(who, delivery))
+
+    return _told(tenant, work)
+
+
+@app.command
+def edit(
+    delivery: str,
+    fields: Path,
+    *,
+    reason: str,
+    retry: bool = False,
+    new_operation: bool = False,
+    tenant: int = 1,
+) -> int:
+    """Put the fields of a JSON file in place of those that would be sent, and print what differs.
+
+    Parameters
+    ----------
+    delivery
+        Its id.
+    fields
+        A JSON file with all fields.
+    reason
+        Why.
+    retry
+        Send it too.
+    new_operation
+        Send it under a new key. The system then cannot tell it from something else.
+    tenant
+        Number of the tenant.
+    """
+    try:
+        given = msgspec.json.decode(fields.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        sys.stderr.write(f"{fields}: {error}\n")
+        return FAILED
+
+    async def work(letters: Letters, who: Principal) -> str:
+        wanted = Edit(fields=given, reason=reason, retry=retry, new_operation=new_operation)
+        changes = await letters.edit(who, delivery, wanted)
+        rows = ((each.path, each.change, _json(each.before), _json(each.after)) for each in changes)
+        return aligned.table(("path", "change", "before", "after"), rows)
+
+    return _told(tenant, work)
+
+
+@app.command
+def retry(
+    delivery: str, *, reason: str = "", absent: bool = False, new_operation: bool = False, tenant: int = 1
+) -> int:
+    """Have it sent again. What may stand there is looked for first, unless it is said to be absent.
+
+    Parameters
+    ----------
+    delivery
+        Its id.
+    reason
+        Why.
+    absent
+        Somebody has looked: it does not stand there.
+    new_operation
+        Send it under a new key.
+    tenant
+        Number of the tenant.
+    """
+    decision = Decision(reason=reason, absent=absent, new_operation=new_operation)
+
+    async def work(letters: Letters, who: Principal) -> str:
+        await letters.retry(who, delivery, decision)
+        return await _state(letters, who, delivery)
+
+    return _told(tenant, work)
+
+
+@app.command
+def replan(delivery: str, *, reason: str = "", absent: bool = False, tenant: int = 1) -> int:
+    """Have it made anew of the records as they are, by the mapping that holds.
+
+    Parameters
+    ----------
+    delivery
+        Its id.
+    reason
+        Why.
+    absent
+        Somebody has looked: it does not stand there.
+    tenant
+        Number of the tenant.
+    """
+
+    async def work(letters: Letters, who: Principal) -> str:
+        await letters.replan(who, delivery, Decision(reason=reason, absent=absent))
+        return await _state(letters, who, delivery)
+
+    return _told(tenant, work)
+
+
+@app.command
+def skip(delivery: str, *, reason: str, absent: bool = False, tenant: int = 1) -> int:
+    """Let it go untold; what comes later of the same object is told.
+
+    Parameters
+    ----------
+    delivery
+        Its id.
+    reason
+        Why.
+    absent
+        Somebody has looked: it does not stand there.
+    tenant
+        Number of the tenant.
+    """
+
+    async def work(letters: Letters, who: Principal) -> str:
+        await letters.skip(who, delivery, Decision(reason=reason, absent=absent))
+        return await _state(letters, who, delivery)
+
+    return _told(tenant, work)
+
+
+@app.command
+def done(delivery: str, *, reason: str, remote_id: str = "", tenant: int = 1) -> int:
+    """Note that it stands there, under which id.
+
+    Parameters
+    ----------
+    delivery
+        Its id.
+    reason
+        How that is known.
+    remote_id
+        Its id there.
+    tenant
+        Number of the tenant.
+    """
+
+    async def work(letters: Letters, who: Principal) -> str:
+        await letters.done(who, delivery, Done(reason=reason, remote_id=remote_id))
+        return await _state(letters, who, delivery)
+
+    return _told(tenant, work)
+
+
+def _told(tenant_id: int, work: Callable[[Letters, Principal], Awaitable[str]]) -> int:
+    async def worked(database: db.Database) -> str:
+        known = settings.load()
+        systems = Systems(
+            database, known.secret_keys, allow_loopback=known.allow_loopback_vendors, redis_url=known.redis_url
+        )
+        try:
+            return await work(Letters(database, systems), operator(tenant_id))
+        finally:
+            await systems.close()
+
+    return outcome.tell(outcome.asked(worked))
+
+
+async def _state(letters: Letters, who: Principal, delivery: str) -> str:
+    return f"{delivery} is {(await letters.one(who, delivery)).delivery.state}"
+
+
+def _row(each: Delivery) -> tuple[object, ...]:
+    since = each.ended_at or each.last_sent_at or each.made_at
+    told = (each.error_class, each.error_code, each.tried, since, each.error_message[:MESSAGE_CHARACTERS])
+    return (each.delivery_id, each.state, each.object, each.key, *told)
+
+
+def _shown(found: Detail) -> str:
+    each = found.delivery
+    lines = [
+        f"{each.object} {each.key}: {each.state} ({each.error_class} {each.error_code})",
+        f"said      {each.error_message}",
+        f"made of   {each.collection} {each.record_id}, mapping version {each.mapping_version}",
+        f"key       {each.idempotency_key}, mark {each.marker}",
+        f"fields    {_json(each.fields)}",
+        *(f"problem   {problem}" for problem in found.problems),
+        *(
+            f"attempt   {at.n} {at.at:%Y-%m-%d %H:%M:%S} {at.operation}: {at.status} {at.outcome}"
+            for at in found.attempts
+        ),
+        *(f"{done.action:<9} {done.at:%Y-%m-%d %H:%M:%S} {done.person}: {done.reason}" for done in found.interventions),
+    ]
+    return "\n".join([*lines, f"helps     {found.suggestion}"] if found.suggestion else lines)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,133 @@
+"""`fieldsync connections` and `fieldsync dead-letters`: what an operator does beside the database."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from syncserver.commands.upstream import folder
+from tests.integration.backdoor import rows
+from tests.integration.front import MAPPING, front
+from tests.integration.service import ANA, Service, serving, uid
+from tests.peers.odd_vendor import Says
+from upstream import vendors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from syncserver.store.db import Database
+
+KEY = "k" * 32
+
+
+def test_the_folder_of_a_new_system_is_accepted_and_says_that_it_is_assumed(tmp_path: Path) -> None:
+    """What `new` makes `check` accepts; a name that is none, and a folder that is there, are refused."""
+    made = cli("connections", "new", "acme", "--title", "Acme Works", "--into", str(tmp_path))
+    checked = cli("connections", "check", str(tmp_path / "acme"))
+    again = cli("connections", "new", "acme", "--into", str(tmp_path))
+    bad = cli("connections", "new", "Acme!", "--into", str(tmp_path))
+
+    assert made.returncode == 0, made.stderr
+    assert (checked.returncode, checked.stdout) == (0, "acme: Acme Works (grade D, *assumed*): fine\n")
+    assert (again.returncode, "exists" in again.stderr) == (1, True)
+    assert (bad.returncode, "no name of a system" in bad.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("file", "find", "put", "named"),
+    [
+        ("connector.toml", 'kind = "bearer"', 'kind = "bearer"\ncolour = 1', "colour"),
+        ("connector.toml", 'system = "acme"', 'system = "other"', "the folder is 'acme'"),
+        ("contract.toml", 'path = "/me"', 'path = "/you"', "GET /me"),
+        ("contract.toml", 'grade = "D"\nchecked', 'grade = "A"\nchecked', "grade is A"),
+        ("mappings/standard.toml", 'object = "job"', 'object = "unicorn"', "unicorn"),
+        ("README.md", None, None, "README.md: is missing"),
+    ],
+)
+def test_check_names_what_is_wrong(tmp_path: Path, file: str, find: str | None, put: str, named: str) -> None:
+    """Each file alone, and whether they speak of the same system."""
+    cli("connections", "new", "acme", "--into", str(tmp_path))
+    place = tmp_path / "acme" / file
+    if find is None:
+        place.unlink()
+    else:
+        place.write_text(place.read_text().replace(find, put, 1))
+
+    checked = folder.check(tmp_path / "acme")
+
+    assert any(named in problem for problem in checked.problems), checked.problems
+
+
+def test_all_that_is_shipped_is_fine() -> None:
+    """Every system that comes with the service passes its own check."""
+    checked = cli("connections", "check")
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert len(checked.stdout.splitlines()) == len(vendors.names())
+
+
+async def test_an_operator_sees_connections_and_decides_on_dead_letters(
+    database_url: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """List, dry run, show, edit, retry and skip, each noted as the operator's in the audit log."""
+    monkeypatch.setenv("FIELDSYNC_DATABASE_URL", database_url)
+    monkeypatch.setenv("FIELDSYNC_SECRET_KEYS", KEY)
+    monkeypatch.setenv("FIELDSYNC_ALLOW_LOOPBACK_VENDORS", "1")
+    async with serving(database_url) as url:
+        service = Service(url, database)
+        tenant = ("--tenant", str(await service.add_tenant()))
+        await decided(service, tenant, tmp_path)
+        await service.close()
+
+
+async def decided(service: Service, tenant: tuple[str, str], tmp_path: Path) -> None:
+    """Give up two deliveries, and do something about both."""
+    async with front(service) as door:
+        await door.connect()
+        desk = await service.office()
+        door.vendor.answers = [Says(422, {}), Says(422, {})]
+        await desk.create(1, title="Boiler", assignee_id=ANA)
+        await desk.create(2, title="Pump", assignee_id=ANA)
+        await door.work()
+        letters = {each["record_id"]: each["id"] for each in await door.letters()}
+        fields = tmp_path / "fields.json"
+        told = await door.ask("get", f"/v1/dead_letters/{letters[uid(1)]}")
+        fields.write_text(json.dumps(told["fields"] | {"name": "Boiler, cellar"}))
+        other = tmp_path / "mapping.toml"
+        other.write_text(MAPPING.replace("record.title", "record.summary", 2))
+
+        listed = cli("connections", "list", *tenant)
+        tried = cli("connections", "dry-run", door.id, "--mapping", str(other), *tenant)
+        waiting = cli("dead-letters", "list", *tenant)
+        shown = cli("dead-letters", "show", letters[uid(1)], *tenant)
+        place = (letters[uid(1)], str(fields))
+        edited = cli("dead-letters", "edit", *place, "--reason", "short", "--retry", *tenant)
+        skipped = cli("dead-letters", "skip", letters[uid(2)], "--reason", "by hand", *tenant)
+        again = cli("dead-letters", "retry", letters[uid(2)], *tenant)
+        await door.work()
+
+        assert "C *assumed*" in listed.stdout, listed.stderr
+        assert door.id in listed.stdout
+        assert "2 records, 0 would be told" in tried.stdout, tried.stderr
+        assert letters[uid(1)] in waiting.stdout
+        assert "helps     correct the record" in shown.stdout, shown.stderr
+        assert "Boiler, cellar" in edited.stdout, edited.stderr
+        assert skipped.stdout == f"{letters[uid(2)]} is superseded\n", skipped.stderr
+        assert (again.returncode, "waits for nobody" in again.stderr) == (1, True)
+        assert door.made()[-1]["name"] == "Boiler, cellar"
+        by = await rows(
+            service.database,
+            service.tenant,
+            "SELECT DISTINCT system FROM audit WHERE action LIKE 'dead_letter_%'",
+        )
+        assert by == [{"system": "operator"}]
+
+
+def cli(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a process of its own."""
+    command = [sys.executable, "-m", "syncserver", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -1,0 +1,292 @@
+"""What a vendor says, over real HTTP and PostgreSQL: taken in once, in its own name, of what it had seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.integration.crm_trial import CrmTrial
+from tests.integration.world import World, seen
+from tests.peers.crm import Crm, changed
+from upstream import inbox
+from upstream.inbox import Span
+from upstream.verify import Refused
+
+
+@pytest.fixture
+async def vendor() -> AsyncIterator[Crm]:
+    """Give a CRM that listens."""
+    made = Crm()
+    async with made.server:
+        yield made
+
+
+@pytest.fixture
+async def trial(world: World, vendor: Crm) -> AsyncIterator[CrmTrial]:
+    """Give a connection to it."""
+    made = await CrmTrial(world, vendor).begin()
+    yield made
+    await made.close()
+
+
+async def test_a_thin_event_is_fetched_and_becomes_a_record(trial, vendor):
+    """A customer that only the vendor knows is made here, with the cross reference to it."""
+    row = vendor.put("c7", name="Meier", phone="+41 44 000 00 00", mail="m@example.org")
+
+    taken = await trial.tell(changed(row, "e1"))
+    asked = list(vendor.asked)
+    await trial.take_in()
+
+    assert (taken.new, taken.repeated, asked) == (1, 0, [])
+    assert await trial.ends() == ["absorbed"]
+    [(record_id, record)] = (await trial.records()).items()
+    assert (record["name"], record["email"]) == ("Meier", "m@example.org")
+    remotes = await trial.ask("SELECT object, key, remote_id, remote_version FROM remotes")
+    assert remotes == [{"object": "customer", "key": record_id, "remote_id": "c7", "remote_version": "1"}]
+
+
+async def test_an_event_is_taken_in_once_however_often_it_comes(trial, vendor):
+    """A thousand calls with the same event are one event and one change."""
+    row = vendor.put("c7", name="Meier")
+    await asyncio.gather(*(trial.tell(changed(row, "e1")) for _ in range(50)))
+    await trial.take_in()
+    for _ in range(20):
+        assert (await trial.tell(changed(row, "e1"))).repeated == 1
+    await trial.take_in()
+
+    assert [row["times"] for row in await trial.ask("SELECT times FROM inbox")] == [70]
+    assert len(await trial.records()) == 1
+    assert await trial.changes() == 1
+
+
+async def test_a_forged_call_leaves_nothing(trial, vendor):
+    """What is not signed with the secret is refused, and so is what names a connection that is none."""
+    row = vendor.put("c7", name="Meier")
+    forged = await trial.tell(changed(row, "e1"), secret="somebody-elses")
+    stranger = await trial.door.receive("00000000-0000-0000-0000-000000000001", None, 0)
+
+    assert isinstance(forged, Refused)
+    assert isinstance(stranger, Refused)
+    assert await trial.ends() == []
+
+
+async def test_both_secrets_verify_while_one_replaces_the_other(trial, vendor):
+    """During a rotation calls with the old secret and with the new one are believed; after it only the new one."""
+    row = vendor.put("c7", name="Meier")
+    await trial.put_secret("second")
+    both = [await trial.tell(changed(row, "e1")), await trial.tell(changed(row, "e2"), secret="second")]
+    await trial.put_secret("third", overlap_seconds=0)
+
+    assert [taken.new for taken in both] == [1, 1]
+    assert isinstance(await trial.tell(changed(row, "e3")), Refused)
+    assert (await trial.tell(changed(row, "e3"), secret="third")).new == 1
+
+
+async def test_an_older_state_is_stale_and_never_seen(trial, vendor):
+    """What was overtaken before it was taken in gives no verdict and no change."""
+    first = dict(vendor.put("c7", name="Meier"))
+    second = dict(vendor.put("c7", name="Meier AG"))
+    await trial.tell(changed(second, "e2", whole=True))
+    await trial.take_in()
+    await trial.tell(changed(first, "e1", whole=True))
+    await trial.take_in()
+
+    assert await trial.ends() == ["absorbed", "stale"]
+    [record] = (await trial.records()).values()
+    assert record["name"] == "Meier AG"
+    assert await trial.changes() == 1
+
+
+async def test_the_echo_of_what_was_sent_writes_nothing(trial, vendor):
+    """The vendor's call about our own write finds nothing to write, though it shows its own fields too."""
+    record_id = await made_here(trial, name="Meier", phone="1")
+    await trial.worker().drain()
+    [row] = vendor.rows["customers"].values()
+    before = await trial.changes()
+
+    await trial.tell(changed(row, "e1"))
+    await trial.take_in()
+
+    assert await trial.ends() == ["echo"]
+    assert await trial.changes() == before
+    assert list(await trial.records()) == [record_id]
+
+
+async def test_an_edit_there_of_what_was_told_has_seen_it(trial, vendor):
+    """The vendor changes what we had told it: no conflict, and only what differs is written."""
+    record_id = await made_here(trial, name="Meier", phone="1")
+    await trial.worker().drain()
+    [row] = vendor.rows["customers"].values()
+    vendor.put(row["id"], phone="2")
+
+    await trial.tell(changed(row, "e1"))
+    await trial.take_in()
+
+    assert (await trial.records())[record_id]["phone"] == "2"
+    assert await conflicts(trial) == []
+    [change] = await trial.ask("SELECT authority FROM changes ORDER BY seq DESC LIMIT 1")
+    assert change == {"authority": "crm"}
+
+
+async def test_an_edit_there_without_having_seen_ours_is_settled_by_rank(trial, vendor):
+    """What the office wrote meanwhile, and the vendor was not told, loses against the vendor's rank, and is kept."""
+    record_id = await made_here(trial, name="Meier", phone="1")
+    await trial.worker().drain()
+    rev = (await trial.records())[record_id]["rev"]
+    await trial.world.submit(trial.world.office(seen("customers", record_id, base=rev, set={"phone": "9"})))
+    [row] = vendor.rows["customers"].values()
+    vendor.put(row["id"], phone="2")
+
+    await trial.tell(changed(row, "e1"))
+    await trial.take_in()
+
+    assert (await trial.records())[record_id]["phone"] == "2"
+    assert await conflicts(trial) == ["phone"]
+
+
+async def test_two_edits_there_follow_each_other(trial, vendor):
+    """The vendor's own earlier edit is seen by its next one, so that nothing of it is concurrent."""
+    record_id = await made_here(trial, name="Meier", phone="1")
+    await trial.worker().drain()
+    [row] = vendor.rows["customers"].values()
+    for number in ("2", "3", "4"):
+        vendor.put(row["id"], phone=number)
+        await trial.tell(changed(row, f"e{number}"))
+        await trial.take_in()
+
+    assert (await trial.records())[record_id]["phone"] == "4"
+    assert await conflicts(trial) == []
+
+
+async def test_a_crash_after_the_edit_was_judged_writes_it_once(trial, vendor, monkeypatch):
+    """Who dies between verdict and note leaves a pending edit; the next one learns the verdict and goes on."""
+    record_id = await made_here(trial, name="Meier", phone="1")
+    await trial.worker().drain()
+    [row] = vendor.rows["customers"].values()
+    vendor.put(row["id"], phone="2")
+    await trial.tell(changed(row, "e1"))
+
+    class Killed(BaseException):
+        pass
+
+    async def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trial.absorber, "_note", killed)
+        with pytest.raises(Killed):
+            await trial.inbound.turn([trial.world.tenant])
+    before = await trial.changes()
+    # Meanwhile a device of the office's has seen the edit and goes on from it; the vendor too.
+    rev = (await trial.records())[record_id]["rev"]
+    await trial.world.submit(trial.world.office(seen("customers", record_id, base=rev, set={"name": "Meier AG"})))
+    vendor.put(row["id"], phone="3")
+    await trial.run("UPDATE inbox SET leased_until = now() - interval '1 second'")
+    await trial.take_in()
+
+    record = (await trial.records())[record_id]
+    assert (record["phone"], record["name"]) == ("3", "Meier AG")
+    assert await conflicts(trial) == []
+    assert await trial.changes() == before + 2
+
+
+async def test_a_record_waits_for_what_it_names_and_asks_for_it(trial, vendor):
+    """A site of a customer that is not known yet has the customer fetched first, then names it."""
+    vendor.put("c1", name="Meier")
+    site = vendor.put("s1", "sites", label="Werkstatt", customer="c1")
+
+    await trial.tell(changed(site, "e1", kind="site"))
+    await trial.take_in()
+    await trial.run("UPDATE inbox SET due_at = now()")
+    await trial.take_in()
+
+    [customer] = await trial.records()
+    [found] = (await trial.records("sites")).values()
+    assert (found["name"], found["customer_id"]) == ("Werkstatt", customer)
+
+
+async def test_the_customer_that_we_are_just_making_there_is_no_new_one(trial, vendor):
+    """The vendor tells of our own create before its answer is in: it bears our mark, so it is ours."""
+    record_id = await made_here(trial, name="Meier", phone="1")
+    worker = trial.worker()
+    original = trial.vendor._answer
+    told = []
+
+    async def tell_first(request):
+        answer = await original(request)
+        if request.method == "POST":
+            told.append(await trial.tell(changed(answer.body, "e1")))
+            await trial.take_in()
+        return answer
+
+    vendor.server._handler = tell_first
+    await worker.drain()
+    await trial.run("UPDATE inbox SET due_at = now()")
+    await trial.take_in()
+
+    assert [taken.new for taken in told] == [1]
+    assert list(await trial.records()) == [record_id]
+    assert len(vendor.rows["customers"]) == 1
+
+
+async def test_what_a_mapping_cannot_make_fails_and_is_replayed(trial, vendor):
+    """An event that failed stays with its reason, and is taken in once the mapping is put right."""
+    strict = 'rows = [{ target = "name", source = "record.title", required = true }]'
+    await trial.publish(trial.connection, f'[[into]]\nobject = "customer"\ncollection = "customers"\n{strict}\n')
+    row = vendor.put("c7", name="Meier")
+    await trial.tell(changed(row, "e1"))
+    await trial.take_in()
+    [failed] = await inbox.listed(trial.database, trial.world.tenant, trial.connection.connection)
+    await trial.publish(trial.connection, strict_off(strict))
+    async with trial.database.transaction(trial.world.tenant) as session:
+        replayed = await inbox.replay(
+            session, trial.world.tenant, trial.connection.connection, Span(states=("failed",))
+        )
+    await trial.take_in()
+
+    assert (failed.state, failed.reason) == ("failed", "name: nothing is found at record.title, and it is required")
+    assert replayed == 1
+    assert [record["name"] for record in (await trial.records()).values()] == ["Meier"]
+
+
+async def test_a_paused_connection_takes_events_in_and_rests(trial, vendor):
+    """While a connection is paused the vendor gets its answer, and nothing is fetched."""
+    await trial.run("UPDATE connections SET state = 'paused'")
+    taken = await trial.tell(changed(vendor.put("c7", name="Meier"), "e1"))
+    await trial.take_in()
+
+    assert taken.new == 1
+    assert await trial.ends() == ["waiting"]
+    assert vendor.asked == []
+
+
+async def test_what_is_gone_there_is_kept_here_unless_the_mapping_says_otherwise(trial, vendor):
+    """A customer that the vendor deleted stays, and the event says why."""
+    row = vendor.put("c7", name="Meier")
+    await trial.tell(changed(row, "e1"))
+    await trial.take_in()
+    del vendor.rows["customers"]["c7"]
+    await trial.tell({**changed(row, "e2"), "version": "2"})
+    await trial.take_in()
+
+    assert await trial.ends() == ["absorbed", "ignored"]
+    assert len(await trial.records()) == 1
+
+
+async def made_here(trial: CrmTrial, **fields: str) -> str:
+    """Have the office make a customer."""
+    record_id = "00000000-0000-0000-0000-00000000c001"
+    await trial.world.submit(trial.world.office(seen("customers", record_id, op="create", set=fields)))
+    return record_id
+
+
+async def conflicts(trial: CrmTrial) -> list[str]:
+    """Return the cells on which there was a conflict."""
+    return [row["cell"] for row in await trial.ask("SELECT cell FROM conflicts ORDER BY seq")]
+
+
+def strict_off(rows: str) -> str:
+    """Return the mapping that reads the name where it stands."""
+    return f'[[into]]\nobject = "customer"\ncollection = "customers"\n{rows.replace("record.title", "record.name")}\n'

@@ -1,0 +1,116 @@
+"""What Prometheus is told, by a real server and a real worker, and what the shipped rules make of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+import yaml
+
+from tests.integration.service import KEYS, Service
+from tests.integration.test_worker import free_port, get, until, work
+from upstream import connections
+from upstream.credentials import Keeper
+
+RULES = Path(__file__).resolve().parents[2] / "ops" / "prometheus-rules.yml"
+NAME = re.compile(r"\bfieldsync_[a-z_]+")
+FAMILY = re.compile(r"^# TYPE (fieldsync_[a-z_]+) (\w+)$", re.MULTILINE)
+SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
+
+
+def named() -> set[str]:
+    """Return every metric that the rules name."""
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return {name for group in groups for rule in group["rules"] for name in NAME.findall(rule["expr"])}
+
+
+def shown(page: str) -> set[str]:
+    """Return every name under which a page of metrics has numbers."""
+    found = set()
+    for family, kind in FAMILY.findall(page):
+        base = family.removesuffix("_total") if kind == "counter" else family
+        found |= {base + suffix for suffix in SUFFIXES[kind]}
+    return found
+
+
+@pytest.fixture
+async def connection(service: Service) -> str:
+    """Give a connection with credentials, one delivery behind it and one that waits."""
+    new = connections.New(system="crm", name="crm", manifest="crm", authority="crm", mode="live")
+    made = await connections.make(service.database, service.tenant, str(uuid4()), new)
+    await Keeper(service.database, KEYS).put(service.tenant, made.connection, {"token": "t"})
+    async with service.database.transaction(service.tenant) as session:
+        await session.execute("UPDATE credentials SET certificate_expires_at = now() + interval '10 days'")
+        for state, due, ended in (("confirmed", None, "now()"), ("planned", "now() + interval '1 hour'", None)):
+            await session.execute(
+                "INSERT INTO deliveries (tenant_id, delivery_id, connection, object, key, collection, record_id,"
+                " cause_seq, seen_seq, action, state, mode, idempotency_key, marker, fields, mapping_version,"
+                " marked_at, made_at, first_sent_at, ended_at, due_at)"
+                " VALUES ($1, gen_random_uuid(), $2, 'o', $3, 'c',"
+                " gen_random_uuid(), 1, 1, 'upsert', $3, 'live', gen_random_uuid(), 'm', '{}', 1,"
+                " now() - interval '60 seconds', now() - interval '50 seconds', now() - interval '30 seconds',"
+                f" {ended or 'NULL'}, {due or 'NULL'})",
+                service.tenant,
+                made.connection,
+                state,
+            )
+    return made.connection
+
+
+async def pages(service: Service, database_url: str) -> tuple[str, str]:
+    """Return what a server and a worker show."""
+    port = free_port()
+    async with work(database_url, FIELDSYNC_WORKER_PORT=str(port)) as process:
+
+        async def read() -> str:
+            answer = await get(port, "/metrics")
+            return answer[1] if answer and "fieldsync_connection_state{" in answer[1] else ""
+
+        page = await until(read)
+        process.terminate()
+        await process.communicate()
+    async with httpx.AsyncClient() as client:
+        await client.get(f"{service.url}/health")
+        return (await client.get(f"{service.url}/metrics")).text, page
+
+
+@pytest.mark.usefixtures("connection")
+async def test_the_shipped_rules_name_only_what_is_shown(service, postgres_url):
+    """Every metric in the rules is one that a running server or worker has."""
+    server, worker = await pages(service, await address(service, postgres_url))
+
+    missing = named() - shown(server) - shown(worker)
+    assert len(named()) >= 15
+    assert not missing
+
+
+async def test_a_worker_tells_how_each_connection_is(service, connection, postgres_url):
+    """Age of what waits, deliveries by state, stages, freshness, ends of credentials, each with its connection."""
+    _, page = await pages(service, await address(service, postgres_url))
+
+    def number(name: str, **labels: str) -> float:
+        wanted = {"connection": connection, **labels}
+        for line in page.splitlines():
+            if line.startswith(f"{name}{{") and all(f'{key}="{value}"' in line for key, value in wanted.items()):
+                return float(line.rpartition(" ")[2])
+        raise AssertionError(f"{name} {wanted} is not shown")
+
+    assert number("fieldsync_deliveries", state="confirmed") == 1
+    assert number("fieldsync_deliveries", state="planned") == 1
+    assert number("fieldsync_undelivered_seconds") >= 60
+    assert number("fieldsync_connection_state", state="ok") == 1
+    assert number("fieldsync_connection_freshness_seconds") >= 0
+    assert number("fieldsync_delivery_stage_seconds", stage="planned") == pytest.approx(10)
+    assert number("fieldsync_delivery_stage_seconds", stage="sent") == pytest.approx(20)
+    assert number("fieldsync_delivery_stage_seconds", stage="confirmed") == pytest.approx(30)
+    assert 9 * 86_400 < number("fieldsync_token_expires_seconds", kind="certificate") <= 10 * 86_400
+
+
+async def address(service: Service, postgres_url: str) -> str:
+    """Return the URL of the database that the service works on."""
+    async with service.database.transaction(service.tenant) as session:
+        name = await session.fetchval("SELECT current_database()")
+    return f"{postgres_url.rpartition('/')[0]}/{name}"

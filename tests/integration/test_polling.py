@@ -1,0 +1,150 @@
+"""Polling over real HTTP: nothing is lost between pages, ticks and crashes, and nothing is written twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.crm_trial import CrmTrial
+from tests.integration.test_inbound import trial, vendor
+from tests.peers.crm import changed
+
+__all__ = ["trial", "vendor"]  # fixtures of the folder
+
+
+async def names(made: CrmTrial) -> list[str]:
+    """Return the names of all customers here."""
+    return sorted(record["name"] for record in (await made.records()).values())
+
+
+async def test_all_pages_are_taken_in_and_the_position_is_the_newest_time(trial, vendor):
+    """Customers that share a time of change are all taken in, whatever page they stand on."""
+    for number in range(8):
+        vendor.put(f"c{number}", name=f"n{number}")
+    await trial.poll()
+    await trial.take_in()
+
+    assert await names(trial) == [f"n{number}" for number in range(8)]
+    assert await trial.since() == vendor.now
+    assert sum("page=" in asked for asked in vendor.asked) == 2
+
+
+async def test_reading_again_writes_nothing(trial, vendor):
+    """A poll that overlaps the last one finds the same records in the same states: no events, no changes."""
+    for number in range(4):
+        vendor.put(f"c{number}", name=f"n{number}")
+    await trial.poll()
+    await trial.take_in()
+    before = (await trial.changes(), len(await trial.ends()))
+    for _ in range(3):
+        await trial.poll()
+        await trial.take_in()
+
+    assert (await trial.changes(), len(await trial.ends())) == before
+
+
+async def test_a_record_that_changes_twice_in_one_tick_is_not_missed(trial, vendor):
+    """The second change has the time, and at this vendor the version, of the first; what it says is another."""
+    row = vendor.put("c1", name="first")
+    await trial.poll()
+    await trial.take_in()
+    row["name"] = "second"  # neither version nor time of change move
+    await trial.poll()
+    await trial.take_in()
+
+    assert await names(trial) == ["second"]
+
+
+async def test_a_record_that_becomes_visible_late_is_found_in_the_overlap(trial, vendor):
+    """What got its time before the last poll, and could be read only after it, is asked for again."""
+    vendor.put("c1", name="early")
+    await trial.poll()
+    late = vendor.put("c2", name="late")
+    late["modified"] = vendor.now.replace(minute=59, hour=7, second=55).isoformat()
+    await trial.poll()
+    await trial.take_in()
+
+    assert await names(trial) == ["early", "late"]
+
+
+async def test_a_break_between_two_pages_leaves_the_position(trial, vendor):
+    """The page that came is stored, the position stays, and the next poll reads all of it again."""
+    for number in range(8):
+        vendor.put(f"c{number}", name=f"n{number}")
+    vendor.broken_page = 2
+    await trial.poll()
+    stored, since = len(await trial.ends()), await trial.since()
+    vendor.broken_page = 0
+    await trial.poll()
+    await trial.take_in()
+
+    assert (stored, since) == (3, None)
+    assert await names(trial) == [f"n{number}" for number in range(8)]
+
+
+async def test_a_worker_that_dies_between_two_pages_loses_nothing(trial, vendor, monkeypatch):
+    """Killed after a page is stored and before the position moves: another one begins where it stood."""
+    for number in range(8):
+        vendor.put(f"c{number}", name=f"n{number}")
+
+    class Killed(BaseException):
+        pass
+
+    async def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trial.polling, "_move_on", killed)
+        with pytest.raises(Killed):
+            await trial.poll()
+    since = await trial.since()
+    await trial.run("UPDATE polls SET leased_until = now() - interval '1 second'")
+    await trial.poll()
+    await trial.take_in()
+
+    assert since is None
+    assert await names(trial) == [f"n{number}" for number in range(8)]
+    assert len(await trial.ends()) == 8
+
+
+async def test_what_a_webhook_brought_is_no_news_to_a_poll(trial, vendor):
+    """Both ways bring the same state: it is written once, and webhooks do not count as quiet."""
+    row = vendor.put("c1", name="Meier")
+    await trial.poll()
+    await trial.take_in()
+    vendor.put("c1", name="Meier AG")
+    await trial.tell(changed(row, "e2"))
+    await trial.take_in()
+    before = await trial.changes()
+    for _ in range(3):
+        await trial.poll()
+        await trial.take_in()
+
+    assert await trial.changes() == before
+    assert await trial.ask("SELECT misses, is_quiet FROM polls") == [{"misses": 0, "is_quiet": False}]
+
+
+async def test_polling_takes_over_when_webhooks_go_quiet_and_gives_back(trial, vendor):
+    """Changes that no webhook brings make polling look often, and say so; the next webhook lets it rest."""
+    vendor.put("c1", name="a")
+    await trial.poll()
+    pauses = [await pause(trial)]
+    for name in ("b", "c"):
+        vendor.put("c1", name=name)
+        await trial.poll()
+        pauses.append(await pause(trial))
+    quiet = await trial.ask("SELECT is_quiet FROM polls")
+    row = vendor.put("c1", name="d")
+    await trial.tell(changed(row, "e1"))
+    await trial.take_in()
+    await trial.poll()
+
+    assert pauses == [3_600, 3_600, 60]
+    assert quiet == [{"is_quiet": True}]
+    assert await trial.ask("SELECT is_quiet FROM polls") == [{"is_quiet": False}]
+    assert await pause(trial) == 3_600
+
+
+async def pause(made: CrmTrial) -> int:
+    """Return in how many seconds it is polled again."""
+    found = await made.ask("SELECT round(extract(epoch FROM due_at - polled_at))::integer AS n FROM polls")
+    return found[0]["n"]

@@ -1,0 +1,82 @@
+"""The systems that come with the service, by name: what describes each, and the hook where one is odd.
+
+A system is a folder: `connector.toml` (how it is spoken to), `contract.toml` (what is used of it),
+`mappings/` (to begin from), `README.md` (where each fact is known from). Adding one is adding a folder,
+and a line here only if it needs a hook.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from upstream import contract, manifest_file
+from upstream.errors import BadConnection
+from upstream.vendors.gusto import hooks as gusto
+from upstream.vendors.quickbooks import hooks as quickbooks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from importlib.resources.abc import Traversable
+
+    from upstream.connector import Connector
+    from upstream.contract import Contract
+    from upstream.manifest import Manifest
+    from upstream.writing import Caller
+
+HOOKS: Final[dict[str, Callable[[Connector, Mapping[str, str]], Caller]]] = {
+    "gusto": gusto.Hooks,
+    "quickbooks": quickbooks.Hooks,
+}
+"""What stands before the connector of a system that is odd."""
+
+MANIFEST: Final = "connector.toml"
+CONTRACT: Final = "contract.toml"
+MAPPINGS: Final = "mappings"
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the systems there are."""
+    return tuple(sorted(each.name for each in _home().iterdir() if each.joinpath(MANIFEST).is_file()))
+
+
+@cache
+def manifest(name: str) -> Manifest:
+    """Return how a system is spoken to; raises `BadConnection` if there is none of this name."""
+    return manifest_file.parse(_text(name, MANIFEST), f"{name}/{MANIFEST}")
+
+
+@cache
+def agreement(name: str) -> Contract:
+    """Return what is used of a system; raises `BadConnection` if there is none of this name."""
+    return contract.parse(_text(name, CONTRACT), f"{name}/{CONTRACT}")
+
+
+@cache
+def mappings(name: str) -> dict[str, str]:
+    """Return the texts of the mappings to begin from, by name."""
+    _known(name)
+    folder = _home().joinpath(name, MAPPINGS)
+    files = sorted(folder.iterdir(), key=lambda each: each.name) if folder.is_dir() else []
+    return {each.name.removesuffix(".toml"): each.read_text() for each in files if each.name.endswith(".toml")}
+
+
+def dressed(name: str, connector: Connector, config: Mapping[str, str]) -> Caller:
+    """Return what carries out a system's operations: its hook, with the connector behind it, or the connector."""
+    return HOOKS[name](connector, config) if name in HOOKS else connector
+
+
+def _text(name: str, file: str) -> str:
+    _known(name)
+    return _home().joinpath(name, file).read_text()
+
+
+def _known(name: str) -> None:
+    if name not in names():
+        raise BadConnection(f"{name!r} is no system that comes with the service (there are: {', '.join(names())})")
+
+
+def _home() -> Traversable:
+    return resources.files("upstream.vendors")

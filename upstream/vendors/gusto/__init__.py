@@ -1,0 +1,1 @@
+"""Gusto: approved hours to payroll, employees back."""

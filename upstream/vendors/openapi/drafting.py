@@ -1,0 +1,267 @@
+"""From an OpenAPI document and what is chosen of it to a manifest, and the fields of what is told.
+
+The manifest is text, so that a person can read it, complete it and keep it: limits, what errors mean and how
+a mark is looked for are nowhere in such documents. What is drafted here is checked as every manifest is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from upstream import manifest_file, openapi, schema
+from upstream.errors import BadManifest
+from upstream.schema import Schema, Unreadable
+from upstream.vendors.openapi import guesses, toml
+from upstream.vendors.openapi.choices import Choice, Offer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from upstream.manifest import WriteClass
+    from upstream.vendors.openapi.choices import Told, Written
+
+DOCUMENT_BYTES_MAX: Final = 8_388_608
+READS: Final = ("GET",)
+_HOLE: Final = re.compile(r"\{([^{}]+)\}")
+_PLAIN: Final = re.compile(r"[^a-z0-9_]+")
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest as text, and the fields that each object that is told can have, as the document has them."""
+
+    manifest: str
+    schemas: dict[str, Schema]
+
+
+def read(text: bytes) -> dict[str, Any]:
+    """Return a document, or raise `BadManifest`. JSON only: YAML has to be turned into it first."""
+    if len(text) > DOCUMENT_BYTES_MAX:
+        raise BadManifest([f"the document is larger than {DOCUMENT_BYTES_MAX} bytes"])
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise BadManifest([f"the document is no JSON: {exc}"]) from exc
+    if not isinstance(found, dict) or not isinstance(found.get("paths"), dict):
+        raise BadManifest(["the document has no paths, so it is no OpenAPI"])
+    return found
+
+
+def offered(document: Mapping[str, Any]) -> tuple[Offer, ...]:
+    """Return what can be chosen of a document, in its order."""
+    return tuple(_offer(document, method, path, found) for method, path, found in openapi.operations(document))
+
+
+def choice(table: Any) -> Choice:
+    """Return a choice as it was decoded, or raise `BadManifest` with the key that is wrong."""
+    try:
+        return msgspec.convert(table, Choice)
+    except msgspec.ValidationError as exc:
+        raise BadManifest([f"choice: {exc}"]) from exc
+
+
+def draft(document: Mapping[str, Any], chosen: Choice) -> Draft:
+    """Return the manifest of what is chosen, or raise `BadManifest` with what the document does not have."""
+    try:
+        sketch = _Sketch(document, chosen)
+        text = toml.written(sketch.table())
+    except Unreadable as exc:
+        raise BadManifest([str(exc)]) from exc
+    manifest_file.parse(text, chosen.system)
+    return Draft(manifest=text, schemas=sketch.schemas)
+
+
+class _Sketch:
+    """The tables of a manifest as they come together."""
+
+    def __init__(self, document: Mapping[str, Any], chosen: Choice) -> None:
+        self.document = document
+        self.chosen = chosen
+        self.config: dict[str, dict[str, Any]] = {}
+        self.operations: dict[str, dict[str, Any]] = {}
+        self.schemas: dict[str, Schema] = {}
+
+    def table(self) -> dict[str, Any]:
+        """Return the whole manifest as a table."""
+        chosen = self.chosen
+        verify = self._plain("verify", chosen.verify)
+        targets = {name: self._target(name, each) for name, each in chosen.written.items()}
+        sources = {name: self._source(name, each) for name, each in chosen.told.items()}
+        auth = chosen.auth if isinstance(chosen.auth, dict) else guesses.auth(self.document, chosen.auth)
+        made: dict[str, Any] = {
+            "system": chosen.system,
+            "title": chosen.title or str(self.document.get("info", {}).get("title", chosen.system)),
+            "grade": chosen.grade,
+            "base_url": chosen.base_url or guesses.base_url(self.document) or "${config.base_url}",
+            "verify": verify,
+        }
+        if made["base_url"] == "${config.base_url}":
+            self.config["base_url"] = {"title": "Where the system is"}
+        made |= {"config": self.config, "auth": auth, "operations": self.operations}
+        made |= {"targets": targets, "sources": sources, "discovery": self._discovery()}
+        if chosen.budget is not None:
+            made["budgets"] = {"all": msgspec.to_builtins(chosen.budget)}
+        return {key: value for key, value in made.items() if value or key in ("auth", "operations")}
+
+    def _target(self, name: str, each: Written) -> dict[str, Any]:
+        create = self._write(f"create_{name}", each.create, each, changes=False)
+        made: dict[str, Any] = {"write": each.write or _class(each), "create": create}
+        if each.update:
+            made["update"] = self._write(f"update_{name}", each.update, each, changes=True)
+        if each.read:
+            made["read"] = self._look(f"read_{name}", each.read, each)
+        if each.find:
+            made["find"] = self._find(f"find_{name}", each.find, each)
+        if each.void:
+            made["void"] = self._write(f"void_{name}", each.void, each, changes=True)
+        made |= {key: value for key in ("marker", "natural_key") if (value := getattr(each, key))}
+        if made["write"] in ("search", "versioned"):
+            made["index_lag_seconds"] = each.index_lag_seconds
+        method, path = _split(each.create)
+        self.schemas[name] = openapi.request_schema(self.document, method, path, name)
+        return made
+
+    def _source(self, name: str, each: Told) -> dict[str, Any]:
+        method, path = _split(each.list)
+        fields = self._answer(method, path)
+        query = openapi.parameters(self.document, method, path, "query")
+        since = each.since or guesses.since(query)
+        items = each.items if each.items is not None else guesses.list_path(fields)
+        if items is None:
+            raise Unreadable(f"{each.list}: no list is found in the answer; say items")
+        within = f"{items}.*" if items else "*"
+        made = self._operation(f"list_{name}", each.list)
+        made["answer"] = {"items": items, "id": each.id or guesses.field_named(guesses.IDS, fields, within)}
+        paging = guesses.pagination(query, fields, self._headers(method, path))
+        if paging["kind"] != "single":
+            made["pagination"] = paging
+        if since:
+            made.setdefault("query", {})[since] = "${value.since}"
+        source: dict[str, Any] = {"operation": f"list_{name}", "since": "since", "format": each.format}
+        source["id"] = made["answer"]["id"] or "id"
+        modified = each.modified or guesses.field_named(guesses.VERSIONS, fields, within)
+        return {**source, **({"modified": modified, "version": modified} if modified else {})}
+
+    def _discovery(self) -> dict[str, Any]:
+        return {name: {"kind": "openapi", "describes": f"create_{name}"} for name in self.chosen.written}
+
+    def _plain(self, name: str, operation: str) -> str:
+        self._operation(name, operation)
+        return name
+
+    def _write(self, name: str, operation: str, each: Written, *, changes: bool) -> str:
+        made = self._operation(name, operation, names=changes or _class(each) == "upsert")
+        method, path = _split(operation)
+        made["effect"] = "write"
+        if method != "DELETE":
+            made["body"] = {"kind": openapi.body_kind(self.document, method, path)}
+            fields = self._answer(method, path)
+            answer = {"id": each.id or guesses.field_named(guesses.IDS, fields)}
+            answer["version"] = each.version or guesses.field_named(guesses.VERSIONS, fields)
+            made["answer"] = {key: value for key, value in answer.items() if value}
+        if each.key_header:
+            place = "query" if each.key_header.startswith("?") else "header"
+            made["handle"] = {"place": place, "name": each.key_header.removeprefix("?")}
+        if changes and each.version and method != "DELETE":
+            made["body"]["item_add"] = {each.version: "${remote.version}"}
+        return name
+
+    def _look(self, name: str, operation: str, each: Written) -> str:
+        made = self._operation(name, operation, names=True)
+        fields = self._answer(*_split(operation))
+        answer = {"id": each.id or guesses.field_named(guesses.IDS, fields)}
+        answer["version"] = each.version or guesses.field_named(guesses.VERSIONS, fields)
+        made["answer"] = {key: value for key, value in answer.items() if value}
+        return name
+
+    def _find(self, name: str, operation: str, each: Written) -> str:
+        made = self._operation(name, operation)
+        method, path = _split(operation)
+        fields = self._answer(method, path)
+        if not each.find_by or not (each.marker or each.natural_key):
+            raise Unreadable(f"{operation}: say by find_by which parameter is given the mark, and by marker where it is put")
+        items = guesses.list_path(fields)
+        made.setdefault("query", {})[each.find_by] = f"${{value.{each.marker or each.natural_key}}}"
+        within = (f"{items}.*" if items else "*") if items is not None else ""
+        found = each.id or guesses.field_named(guesses.IDS, fields, within)
+        made["answer"] = {**({"items": items} if items is not None else {}), "id": found}
+        return name
+
+    def _operation(self, name: str, operation: str, *, names: bool = False) -> dict[str, Any]:
+        """Put an operation there. What its path names is a setting, the last of it the record if it names one."""
+        method, path = _split(operation)
+        openapi.operation_at(self.document, method, path)
+        made: dict[str, Any] = {"method": method, "path": self._path(path, names=names)}
+        made["effect"] = "read" if method in READS else "write"
+        for place, key in (("query", "query"), ("header", "headers")):
+            needed = [each for each, must in openapi.parameters(self.document, method, path, place).items() if must]
+            if needed:
+                made[key] = {each: f"${{config.{self._setting(each)}}}" for each in needed}
+        if self.chosen.budget is not None:
+            made["budgets"] = ["all"]
+        self.operations[name] = made
+        return made
+
+    def _path(self, path: str, *, names: bool) -> str:
+        holes = _HOLE.findall(path)
+        for place, hole in enumerate(holes):
+            last = names and place == len(holes) - 1
+            path = path.replace(f"{{{hole}}}", "${remote.id}" if last else f"${{config.{self._setting(hole)}}}")
+        return path
+
+    def _setting(self, hole: str) -> str:
+        name = _PLAIN.sub("_", hole.lower()).strip("_") or "value"
+        self.config.setdefault(name, {"title": hole})
+        return name
+
+    def _answer(self, method: str, path: str) -> list[str]:
+        try:
+            return [field.path for field in openapi.answer_schema(self.document, method, path, "answer").fields]
+        except Unreadable:
+            return []
+
+    def _headers(self, method: str, path: str) -> Iterable[str]:
+        answers = openapi.operation_at(self.document, method, path).get("responses") or {}
+        for status, answer in answers.items():
+            if str(status).startswith("2"):
+                yield from (openapi.resolved(self.document, answer).get("headers") or {})
+
+
+def _class(each: Written) -> WriteClass:
+    """Return the strongest class that what is chosen allows."""
+    if each.key_header and each.find:
+        return "native"
+    if each.create.partition(" ")[0] in ("PUT", "PATCH"):
+        return "upsert"
+    if each.version and each.update and each.read:
+        return "versioned"
+    return "search" if each.find and each.marker else "none"
+
+
+def _split(operation: str) -> tuple[str, str]:
+    method, _, path = operation.partition(" ")
+    if not path.startswith("/"):
+        raise Unreadable(f"{operation!r} is no operation; write METHOD /path")
+    return method.upper(), path
+
+
+def _offer(document: Mapping[str, Any], method: str, path: str, found: Mapping[str, Any]) -> Offer:
+    try:
+        sent = openapi.request_schema(document, method, path, "request").fields if method not in READS else ()
+    except Unreadable:
+        sent = ()
+    try:
+        answer = [field.path for field in openapi.answer_schema(document, method, path, "answer").fields]
+    except Unreadable:
+        answer = []
+    return Offer(
+        operation=f"{method} {path}",
+        summary=str(found.get("summary") or found.get("operationId") or ""),
+        effect="read" if method in READS else "write",
+        fields=tuple(f"{field.path}{'*' if field.required else ''}" for field in sent),
+        lists=method in READS and guesses.list_path(answer) is not None,
+    )
+
+

@@ -1,0 +1,1 @@
+"""Salesforce: customers and contacts in, the outcome of jobs back."""
