@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from clients import errors, parcel
 from clients.exchange import Exchange
 from clients.machine import Machine, this_machine
-from clients.store import Answered, Store
+from clients.store import Answered, SetAside, Store
 from clients.transport import USUAL, Speech, Transport, Waiting
 from replication import device, wire
 from replication.device import Act
@@ -74,7 +74,10 @@ class Device:
     # With the hub.
 
     async def enrol(self, code: str, name: str, platform: str | None = None) -> None:
-        """Become a replica by a code from the office. Edits that are unsent go out under the new one."""
+        """Become a replica by a code from the office. Edits that never arrived go out under the new one.
+
+        Those of which nobody knows whether they arrived are in `set_aside`, for the person.
+        """
         async with self._syncing:
             await self._exchange.enrol(code, name, platform)
 
@@ -168,6 +171,11 @@ class Device:
     def unsent(self) -> Sequence[Mutation]:
         """The edits without a verdict, oldest first."""
         return self._store.unsent()
+
+    @property
+    def set_aside(self) -> Sequence[SetAside]:
+        """What former replicas of this device leave to its person: not taken, or perhaps never arrived."""
+        return self._store.set_aside()
 
     @property
     def verdicts(self) -> Sequence[Answered]:

@@ -53,7 +53,7 @@ class Fenced(Refused):
 class ReplicaForked(Refused):
     """Another copy of this device used the same numbers for other work: enrol again.
 
-    The outbox is kept, and is numbered anew for the new replica.
+    The outbox is kept. Enrolling takes the verdicts of what was settled, and numbers anew what never arrived.
     """
 
 

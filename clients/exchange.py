@@ -59,30 +59,79 @@ class Exchange:
         self._laid_out: Catalog | None = None
 
     async def enrol(self, code: str, name: str, platform: str | None) -> None:
-        """Become a replica, a new one each time: unsent edits are numbered anew for it."""
+        """Become a replica, a new one each time: unsent edits are numbered anew for it.
+
+        What may have arrived under the old numbers is not sent again; it is set aside for the person.
+        """
+        unsure = await self._learn_settled()
         body = wire.EnrolRequest(code, name, platform)
         # Repeated, it would make a second replica, and a code may be good for one only.
         reply = await self._transport.send(Call(method="POST", path=wire.PATH_ENROL, body=body, repeatable=False))
         told = reply.decode(wire.EnrolAnswer)
         with self._step():
+            records = self._store.records()
             self._store.enrol(
                 Enrolment(told.replica, told.rid, told.token, told.refresh, told.epoch, told.schema, told.limits)
             )
-            self._store.begin_replica()
+            self._store.begin_replica(unsure)
             self._begin_scope()
+            self._show(records)
         await self._fetch_catalog()
+
+    async def _learn_settled(self) -> int:
+        """Learn what became of the unsent under the old numbers, while they are good for anything.
+
+        Return up to which number that remains unknown; 0 if all is known.
+        """
+        if self._store.enrolment() is None or not self._store.unsent(1):
+            return 0
+        try:
+            for _ in range(RESTARTS_MAX):
+                try:
+                    await self._take_settled()
+                except errors.EpochChanged as changed:
+                    self._restart(await self._news(changed))
+                except errors.BadCursor:
+                    with self._step():
+                        self._begin_scope()
+                else:
+                    return 0
+        except errors.Refused:
+            pass  # the old replica is heard no more: what was sent under its numbers stays unknown
+        return self._store.sent()
+
+    async def _take_settled(self) -> None:
+        """Take the verdicts of all that was settled.
+
+        A push was settled from its beginning. So from the first mutation on that the hub knows as another
+        one, none of this device ever arrived.
+        """
+        applied = (await self._push([])).applied
+        most = applied
+        while most and (batch := [mutation for mutation in self._store.unsent(most) if mutation.n <= applied]):
+            batch = parcel.cut(batch, self._enrolment().limits)
+            try:
+                self._settle(await self._push(batch))
+            except errors.ReplicaForked:
+                most = len(batch) // 2
+            else:
+                self._require_progress(batch[0].n)
+
+    def _require_progress(self, n: int) -> None:
+        if [mutation.n for mutation in self._store.unsent(1)] == [n]:
+            raise errors.NoProgress(f"mutation {n} was settled and gets no verdict")
 
     async def sync(self) -> None:
         """Push until nothing is unsent, then pull until nothing is new.
 
         A newer catalogue comes last: what was made under the old one has to go out as that. A device
-        that begins anew pulls first: a hub that has told it nothing believes nothing of what it saw.
+        that begins anew pulls first, to the end: a hub believes nobody to have seen what it has not told them.
         """
         for _ in range(RESTARTS_MAX):
             try:
                 if self._store.catalog() is None:
                     await self._fetch_catalog()
-                if self._store.cursor() is None:
+                if self._store.sweeping():
                     await self._pull_all()
                 await self._push_all()
                 await self._pull_all()
@@ -123,6 +172,9 @@ class Exchange:
 
     async def _push(self, batch: list[Mutation]) -> PushTold:
         machine, catalog = self._machine, self._store.catalog()
+        if batch and batch[-1].n > self._store.sent():
+            with self._step():
+                self._store.mark_sent(batch[-1].n)
         body = wire.PushRequest(
             epoch=self._enrolment().epoch,
             schema=catalog.version if catalog else 0,

@@ -1,9 +1,9 @@
 """What a device remembers, in one SQLite file that survives a kill at any moment.
 
-Four things are kept apart, so that none can take another with it: *base* is what the hub told,
+Five things are kept apart, so that none can take another with it: *base* is what the hub told,
 *outbox* the edits without a verdict, *view* what the screen shows (base with the outbox on top),
-and *acknowledged* the edits with their verdicts, kept for as long as the hub could still be
-restored to a time before them.
+*acknowledged* the edits with their verdicts, kept for as long as the hub could still be
+restored to a time before them, and *set_aside* what a former replica leaves to its person.
 
 A step of the device is one SQLite transaction: the number of a mutation, its row in the outbox and
 the view that shows it exist together or not at all.
@@ -21,7 +21,7 @@ from clients.errors import StoreTooNew
 from replication import device, wire
 from replication.catalog import Catalog
 from replication.mutation import Mutation
-from replication.verdict import MutationVerdict
+from replication.verdict import KEEPS, MutationVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 """Collection and record id."""
 
-VERSION: Final = 1
 BUSY_SECONDS_MAX: Final = 10.0
 TABLES: Final = (
     """
@@ -61,8 +60,14 @@ TABLES: Final = (
     "CREATE INDEX outbox_by_record ON outbox (collection, id, n)",
     "CREATE TABLE acknowledged (n INTEGER PRIMARY KEY, mutation BLOB NOT NULL, verdict BLOB NOT NULL)",
     "INSERT INTO device (one) VALUES (1)",
-    f"PRAGMA user_version = {VERSION}",
 )
+TABLES_OF_FORMER_REPLICAS: Final = (
+    "ALTER TABLE device ADD COLUMN sent INTEGER NOT NULL DEFAULT 0",
+    # What an older version of this program has sent is not known.
+    "UPDATE device SET sent = last_n",
+    "CREATE TABLE set_aside (place INTEGER PRIMARY KEY, mutation BLOB NOT NULL, verdict BLOB)",
+)
+VERSIONS: Final = (TABLES, TABLES_OF_FORMER_REPLICAS)
 
 _MUTATION: Final = msgspec.json.Decoder(Mutation)
 _VERDICT: Final = msgspec.json.Decoder(MutationVerdict)
@@ -91,6 +96,16 @@ class Answered(msgspec.Struct, frozen=True):
     verdict: MutationVerdict
 
 
+class SetAside(msgspec.Struct, frozen=True):
+    """A mutation of a former replica that is not sent again.
+
+    It was not (all) taken, or without a verdict nobody knows whether it arrived.
+    """
+
+    mutation: Mutation
+    verdict: MutationVerdict | None
+
+
 _ENROLMENT: Final = msgspec.json.Decoder(Enrolment)
 
 
@@ -111,10 +126,12 @@ class Store:
     def _make_tables(self) -> None:
         with self.transaction():
             (version,) = self._one("PRAGMA user_version")
-            if version > VERSION:
-                raise StoreTooNew(version, VERSION)
-            for statement in TABLES if version == 0 else ():
-                self._db.execute(statement)
+            if version > len(VERSIONS):
+                raise StoreTooNew(version, len(VERSIONS))
+            for statements in VERSIONS[version:]:
+                for statement in statements:
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {len(VERSIONS)}")
 
     def close(self) -> None:
         """Close the file."""
@@ -153,14 +170,40 @@ class Store:
         """Become this replica, whether a new one or the same with another token or epoch."""
         self._db.execute("UPDATE device SET enrolment = ?", (_encode(enrolment),))
 
-    def begin_replica(self) -> None:
-        """Start the counter of a new replica: what is unsent is numbered anew, what was answered is not its."""
-        waiting = [_MUTATION.decode(row) for (row,) in self._all("SELECT mutation FROM outbox ORDER BY n")]
+    def begin_replica(self, unsure: int = 0) -> None:
+        """Start the counter of a new replica: what is unsent is numbered anew, what was answered is not its.
+
+        What is unsent up to the number `unsure` may have arrived, and would count twice: it is set aside for
+        the person, with what is kept of the former replica that was not taken.
+        """
+        self._set_aside(unsure)
+        waiting = self.unsent()
         self._db.execute("DELETE FROM outbox")
         self._db.execute("DELETE FROM acknowledged")
-        self._db.execute("UPDATE device SET last_n = 0, durable = 0")
+        self._db.execute("UPDATE device SET last_n = 0, durable = 0, sent = 0")
         for mutation in waiting:
             self.add(msgspec.structs.replace(mutation, n=self.next_n()))
+
+    def _set_aside(self, unsure: int) -> None:
+        rows = self._all("SELECT mutation, verdict FROM acknowledged ORDER BY n")
+        rows = [row for row in rows if _VERDICT.decode(row[1]).verdict in KEEPS]
+        rows += self._all("SELECT mutation, NULL FROM outbox WHERE n <= ? ORDER BY n", (unsure,))
+        self._db.executemany("INSERT INTO set_aside (mutation, verdict) VALUES (?, ?)", rows)
+        self._db.execute("DELETE FROM outbox WHERE n <= ?", (unsure,))
+
+    def set_aside(self) -> list[SetAside]:
+        """Return what former replicas leave to the person, oldest first."""
+        rows = self._all("SELECT mutation, verdict FROM set_aside ORDER BY place")
+        return [SetAside(_MUTATION.decode(asked), told and _VERDICT.decode(told)) for asked, told in rows]
+
+    def sent(self) -> int:
+        """Return the highest number of this replica that may have left the device."""
+        (n,) = self._one("SELECT sent FROM device")
+        return int(n)
+
+    def mark_sent(self, n: int) -> None:
+        """Keep that a push with mutations up to this number is about to leave the device."""
+        self._db.execute("UPDATE device SET sent = max(sent, ?)", (n,))
 
     def catalog(self) -> Catalog | None:
         """Return the catalogue that the hub last gave; the same object until it gives another."""
@@ -304,6 +347,11 @@ class Store:
         """Mark every record as not yet heard of again, and pull from the start."""
         self._db.execute("UPDATE base SET stale = 1")
         self._db.execute("UPDATE device SET sweeping = 1")
+
+    def sweeping(self) -> bool:
+        """Return whether the pull from the start has yet to reach its end."""
+        (sweeping,) = self._one("SELECT sweeping FROM device")
+        return bool(sweeping)
 
     def doubted(self) -> list[Key]:
         """Return the records that were not heard of again, and mark none any more."""

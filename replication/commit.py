@@ -60,7 +60,8 @@ class Commit:
         self.state.memberships.tentative.begin()
         verdicts = self._together(run) if run[0].tx is not None else [self._alone(run[0])]
         if self.submission.ends is not None and not any(_keeps(verdict) for verdict in verdicts):
-            self._end(*self.submission.ends, Dot(self.replica.rid, run[-1].n))
+            entry, settled = self.submission.ends
+            self._end(entry, Dot(self.replica.rid, run[-1].n), settled=settled)
         self._commit()
         return verdicts
 
@@ -307,9 +308,9 @@ class Commit:
         effects.conflicts += [rows.ConflictRow(seq, entry) for entry in outcome.conflicts]
         dot = Dot(self.replica.rid, ready.mutation.n)
         for entry in outcome.closed:
-            self._end(entry, True, dot)  # noqa: FBT003  (settled)
+            self._end(entry, dot, settled=True)
 
-    def _end(self, entry: str, settled: bool, by: Dot) -> None:  # noqa: FBT001  (as `Submission.ends` has it)
+    def _end(self, entry: str, by: Dot, *, settled: bool) -> None:
         """Note that a conflict has ended: settled, or undone. What is said last counts."""
         updates = self.state.effects.updates
         updates[:] = [each for each in updates if (each.id, each.by.rid) != (entry, by.rid)]

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from replication.forms import VALUE_DEPTH_MAX, oddity
-from replication.mutation import Mutation
+from replication.mutation import Mutation, with_plain_numbers
 from replication.verdict import Malformed
 
 COUNTER_MAX: Final = 2**63 - 1
@@ -63,6 +63,7 @@ def _asked(parts: dict[str, Any]) -> bytes:
     """
     asked = [parts.get(name, missing) for name, missing in _ASKED.items()]
     try:
+        asked = with_plain_numbers(asked)
         return _CANONICAL.encode(asked)
     except (ValueError, TypeError, RecursionError):
         return _payload(dict(zip(_ASKED, asked, strict=True)))

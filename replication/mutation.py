@@ -54,7 +54,21 @@ class Hold(msgspec.Struct, frozen=True):
     message: str
 
 
+EXACT_MAX: Final = 2**53
+"""Up to here, on both sides of 0, languages with one type of number tell whole numbers apart."""
+
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
+
+
+def with_plain_numbers(value: Any) -> Any:
+    """Return the value with whole numbers as integers: many languages cannot tell 3.0 from 3, nor -0.0 from 0."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) <= EXACT_MAX else value
+    if isinstance(value, dict):
+        return {name: with_plain_numbers(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [with_plain_numbers(inner) for inner in value]
+    return value
 
 
 def digest(mutation: Mutation) -> bytes:
@@ -68,9 +82,9 @@ def digest(mutation: Mutation) -> bytes:
         mutation.op,
         mutation.collection,
         mutation.id,
-        mutation.set,
-        mutation.do,
-        mutation.was,
+        with_plain_numbers(mutation.set),
+        with_plain_numbers(mutation.do),
+        with_plain_numbers(mutation.was),
         mutation.closes,
         mutation.at,
     )

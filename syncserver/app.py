@@ -120,7 +120,7 @@ def framework(settings: Settings, *lifespans: Lifespan) -> Litestar:
         lifespan=list(lifespans),
         guards=[auth.guard, negotiation.guard],
         exception_handlers={**problems.HANDLERS, **dict.fromkeys(db.TRANSIENT, problems.on_database_away)},
-        request_max_body_size=max(settings.limits.bytes, settings.limits.compressed_bytes),
+        request_max_body_size=max(settings.limits.bytes, settings.limits.compressed_bytes, settings.hook_bytes_max),
         openapi_config=None,
         logging_config=None,
     )
@@ -172,6 +172,7 @@ async def assemble(settings: Settings, counters: metrics.Metrics, stack: AsyncEx
         inboxes=Inboxes(database, door),
         endpoints=Endpoints(database, settings.secret_keys, allow_plain=settings.allow_loopback_vendors),
         hook_bytes_max=settings.hook_bytes_max,
+        body_seconds_max=settings.body_seconds_max,
         metrics=counters,
         limits=settings.limits,
         compression=settings.compression,
@@ -196,6 +197,7 @@ def _systems(settings: Settings, database: db.Database, stack: AsyncExitStack) -
         settings.secret_keys,
         allow_loopback=settings.allow_loopback_vendors,
         redis_url=settings.redis_url,
+        exchange_dir=settings.exchange_dir,
     )
     stack.push_async_callback(systems.close)
     return systems, stack.enter_context(Pool(settings.code))

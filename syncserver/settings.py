@@ -85,6 +85,10 @@ HOOK_BYTES: Final = "FIELDSYNC_HOOK_BYTES_MAX"
 HOOK_BYTES_MAX: Final = 1_048_576
 """The largest call of a vendor that is taken."""
 
+SERVING: Final = {"body_seconds_max": "FIELDSYNC_BODY_SECONDS_MAX", "connections_max": "FIELDSYNC_CONNECTIONS_MAX"}
+"""The variable that sets for how long a body is waited for, and how many connections one server process has."""
+SERVING_MAX: Final = 100_000
+
 ALERT_WEBHOOK: Final = "FIELDSYNC_ALERT_WEBHOOK"
 ALERT_SECRET: Final = "FIELDSYNC_ALERT_SECRET"  # noqa: S105  (the name of a variable)
 SMTP: Final = "FIELDSYNC_SMTP_URL"
@@ -113,6 +117,7 @@ VARIABLES: Final = (
     "FIELDSYNC_CATALOG",
     "FIELDSYNC_LOG_LEVEL",
     "FIELDSYNC_ALLOW_LOOPBACK_VENDORS",
+    "FIELDSYNC_EXCHANGE_DIR",
     *LIMITS.values(),
     COMPRESS,
     WINDOW,
@@ -121,6 +126,7 @@ VARIABLES: Final = (
     *CODE.values(),
     CODE_CHILDREN,
     HOOK_BYTES,
+    *SERVING.values(),
     ALERT_WEBHOOK,
     ALERT_SECRET,
     SMTP,
@@ -144,7 +150,8 @@ class SettingsInvalid(Exception):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All that the environment decides. The first of `secret_keys` seals, all of them open.
 
-    At `worker_port` a worker tells how it is; 0 is nowhere.
+    At `worker_port` a worker tells how it is; 0 is nowhere. Below `exchange_dir` connections may put files and
+    fetch them; without it none may.
     """
 
     database_url: str
@@ -157,10 +164,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Path | None = None
     log_level: LogLevel = "info"
     allow_loopback_vendors: bool = False
+    exchange_dir: Path | None = None
     limits: Limits = Limits()
     compression: Compression = Compression()
     upkeep: Rules = Rules()
     hook_bytes_max: int = HOOK_BYTES_MAX
+    body_seconds_max: int = 30
+    connections_max: int = 4_000
     alarming: Alarming = Alarming()
     work: worker.Limits = worker.Limits()
     code: jsonnet.Limits = jsonnet.Limits()
@@ -183,11 +193,13 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         catalog=_given(environ, "FIELDSYNC_CATALOG", _file, None),
         log_level=_given(environ, "FIELDSYNC_LOG_LEVEL", _log_level, "info"),
         allow_loopback_vendors=_given(environ, "FIELDSYNC_ALLOW_LOOPBACK_VENDORS", _switch, default=False),
+        exchange_dir=_given(environ, "FIELDSYNC_EXCHANGE_DIR", _path, None),
         limits=Limits(**_numbers(environ, LIMITS, LIMIT_MAX)),
         compression=_compression(environ),
         upkeep=Rules(**_numbers(environ, UPKEEP, UPKEEP_MAX)),
         hook_bytes_max=_numbers(environ, {"bytes": HOOK_BYTES}, LIMIT_MAX).get("bytes", HOOK_BYTES_MAX),
         alarming=_alarming(environ),
+        **_numbers(environ, SERVING, SERVING_MAX),
         work=worker.Limits(**_numbers(environ, WORK, WORK_MAX)),
         code=_code(environ),
     )

@@ -87,6 +87,7 @@ async def _back_door(
         settings.secret_keys,
         allow_loopback=settings.allow_loopback_vendors,
         redis_url=settings.redis_url,
+        exchange_dir=settings.exchange_dir,
     )
     stack.push_async_callback(systems.close)
     jsonnet, committers = stack.enter_context(Pool(settings.code)), Committers(database)

@@ -87,17 +87,10 @@ def _reworded(rng: random.Random, current: Any) -> str:
     words = re.findall(r"\s+|\S+", current) if isinstance(current, str) else []
     if not words or rng.random() < 0.1:
         return rng.choice(TEXTS)
-    place, word, space = (
-        2 * rng.randrange(len(words) // 2 + 1),
-        f"w{rng.randrange(10**6)}",
-        "".join(rng.choices(SPACES, k=6)),
-    )
-    how = rng.choice(("more", "other", "less"))
-    words[place : place + {"more": 0, "other": 1, "less": 2}[how]] = {
-        "more": [word, space],
-        "other": [word],
-        "less": [],
-    }[how]
+    place, word = 2 * rng.randrange(len(words) // 2 + 1), f"w{rng.randrange(10**6)}"
+    space = "".join(rng.choices(SPACES, k=6))
+    taken, put = rng.choice(((0, [word, space]), (1, [word]), (2, [])))
+    words[place : place + taken] = put
     return "".join(words) or word
 
 

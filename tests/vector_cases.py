@@ -86,6 +86,7 @@ class Table:
             replicas={1: msgspec.structs.replace(HUB)},
             records={},
             memberships=Memberships(),
+            restored_to=case.get("restored_to", 0),
         )
         former = "\n".join(head["former_catalogue"])
         self.state.older = {head["schema"] - 1: catalog_file.parse(former, version=head["schema"] - 1)}

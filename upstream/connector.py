@@ -136,6 +136,20 @@ class Connector:
                 yield replies.stopped("endless_list", message)
                 return
 
+    @property
+    def place(self) -> tuple[int, str]:
+        """Whose connection it is: tenant and connection."""
+        return self._place
+
+    @property
+    def allow_loopback(self) -> bool:
+        """Whether this machine and private networks may be called: for trials."""
+        return self._http.allow_loopback
+
+    async def credential(self) -> Credential | None:
+        """Return what was given for signing in, for a hook that speaks to a system by other means."""
+        return await self._keeper.read(*self._place)
+
     async def verify(self, *, purpose: Purpose = "interactive") -> Reply:
         """Return what the verification call says: whether we are let in, and whether anybody is there."""
         return await self.call(self._manifest.verify, {}, purpose=purpose)

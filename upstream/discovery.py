@@ -58,6 +58,8 @@ async def discover(
         raise NotDiscovered(f"nothing says how the fields of {object_name} are found out (there are: {there})")
     try:
         if how.kind == "openapi":
+            if document is None and not how.operation:
+                raise NotDiscovered(f"{object_name}: the connection has no OpenAPI document at hand")
             described = document if document is not None else await _answer(caller, how.operation)
             return _of_document(manifest, how, described, object_name)
         if how.kind == "sample":

@@ -258,7 +258,7 @@ class Target(_Table, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
     """Objects that must be there before, if what is written names them."""
     period: str = ""
-    """Path in the fields of the first day of a period: if the vendor says `locked`, that period is closed as a whole."""
+    """Path in the fields of the first day of a period: where the vendor says `locked`, all of that period is closed."""
 
 
 # Errors, budgets, time.

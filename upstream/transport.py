@@ -67,6 +67,11 @@ class Http:
         self._others: OrderedDict[bytes, httpx.AsyncClient] = OrderedDict()
         self._running: dict[httpx.AsyncClient, int] = {}
 
+    @property
+    def allow_loopback(self) -> bool:
+        """Whether this machine and private networks may be called."""
+        return self._allow_loopback
+
     async def close(self) -> None:
         """Give all connections back."""
         for client in (self._plain, *self._others.values()):

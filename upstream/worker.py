@@ -186,6 +186,7 @@ class Worker:
 
     async def _begin(self, stage: _Stage) -> int:
         live, backfill = stage.going
+        stage.missed = False
         if live + backfill >= stage.wheels.slots or not (tenants := await self._with_connections()):
             return 0
         async with self._database.transaction(*tenants) as session:

@@ -92,10 +92,16 @@ def load(asked: Asked = NOTHING_ASKED) -> int:
     if asked.ready_file is None:
         sys.stderr.write("A run needs people with codes: name the --ready-file of `fieldsync dev`.\n")
         return MISUSED
+    if asked.json is not None and (asked.json.is_dir() or not asked.json.absolute().parent.is_dir()):
+        sys.stderr.write(f"--json {asked.json}: a report needs a file in a folder that is there.\n")
+        return MISUSED
     try:
         options, ready = Options(**asdict(asked)), cast.read(asked.ready_file)
         well = asyncio.run(running.run(options, ready, Progress()))
-    except (ClientError, OSError, msgspec.DecodeError) as error:
+    except msgspec.DecodeError as error:
+        sys.stderr.write(f"{asked.ready_file} is no ready file: {error}\n")
+        return FAILED
+    except (ClientError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
     return DONE if well else FAILED

@@ -70,7 +70,10 @@ def text(report: Report) -> str:
 
 
 def lines(report: Report) -> Iterator[str]:
-    """Yield the report in words."""
+    """Yield the report in words. Of a run that ended before any work there is only why."""
+    if "work" not in report.durations or "work" not in report.phases:
+        yield from _verdict(report)
+        return
     counts, work = report.counts, report.phases["work"]
     yield (
         f"{counts.get('edits', 0)} edits and {counts.get('saved', 0)} dispatchers' writes in "

@@ -20,6 +20,7 @@ const COMPRESS_BYTES_MIN = 1_400;
 const HEAD_BYTES = 8_192;
 const RESTARTS_MAX = 3;
 const STALLED_MAX = 5;
+const NOT_TAKEN = ["refused", "parked", "superseded", "held"];
 const TRANSIENT = [408, 425, 429, 500, 502, 503, 504];
 
 /** The server answered with a problem document. */
@@ -33,6 +34,17 @@ export class Problem extends Error {
   }
 }
 
+interface Answered {
+  mutation: Mutation;
+  verdict: Verdict;
+}
+
+/** What a former replica leaves to the person: not (all) taken, or without a verdict perhaps never arrived. */
+export interface SetAside {
+  mutation: Mutation;
+  verdict: Verdict | null;
+}
+
 /** All that must survive the end of the process. */
 interface Kept {
   enrolled: Enrolled | null;
@@ -40,13 +52,17 @@ interface Kept {
   cursor: string | null;
   sweeping: boolean;
   lastN: number;
+  /** The highest number that may have left the device. */
+  sent: number;
   outbox: Mutation[];
-  answered: { mutation: Mutation; verdict: Verdict }[];
+  answered: Answered[];
+  setAside: SetAside[];
   copies: { [key: string]: Copy };
 }
 
 const FRESH: Kept = {
-  enrolled: null, catalogue: null, cursor: null, sweeping: false, lastN: 0, outbox: [], answered: [], copies: {},
+  enrolled: null, catalogue: null, cursor: null, sweeping: false, lastN: 0, sent: 0, outbox: [], answered: [],
+  setAside: [], copies: {},
 };
 
 export class Device {
@@ -115,35 +131,81 @@ export class Device {
     return this.kept.answered.map(({ verdict }) => verdict);
   }
 
+  get setAside(): readonly SetAside[] {
+    return this.kept.setAside;
+  }
+
   // With the server.
 
-  /** Become a replica. It is another one each time: what is unsent is numbered anew. */
+  /** Become a replica. It is another one each time: what never arrived is numbered anew, and nothing is sent twice. */
   async enrol(code: string, name: string): Promise<void> {
+    const unsure = await this.learnSettled();
     const enrolled = (await this.once("POST", "/v1/devices/enrol", { code, name, platform: "node" })) as Enrolled;
-    const outbox = this.kept.outbox.map((mutation, place) => ({ ...mutation, n: place + 1 }));
-    Object.assign(this.kept, { enrolled, outbox, lastN: outbox.length, answered: [] });
+    const aside: SetAside[] = this.kept.answered.filter(({ verdict }) => NOT_TAKEN.includes(verdict.verdict));
+    aside.push(...this.kept.outbox.filter(({ n }) => n <= unsure).map((mutation) => ({ mutation, verdict: null })));
+    const outbox = this.kept.outbox.filter(({ n }) => n > unsure).map((each, place) => ({ ...each, n: place + 1 }));
+    const setAside = [...this.kept.setAside, ...aside];
+    Object.assign(this.kept, { enrolled, outbox, lastN: outbox.length, sent: 0, answered: [], setAside });
     this.readAnew();
     this.save();
   }
 
-  /** Push until nothing is unsent, then pull until nothing is new. */
+  /** Learn what became of the unsent under the old numbers, and return up to which one that remains unknown. */
+  private async learnSettled(): Promise<number> {
+    if (this.kept.enrolled === null || this.kept.outbox.length === 0) return 0;
+    for (let restarts = 0; restarts < RESTARTS_MAX; restarts += 1) {
+      try {
+        await this.takeSettled();
+        return 0;
+      } catch (error) {
+        if (!(error instanceof Problem) || TRANSIENT.includes(error.status)) throw error;
+        // The old replica is heard no more: what was sent under its numbers stays unknown.
+        if (error.code !== "epoch_changed" && error.code !== "bad_cursor") return this.kept.sent;
+        await this.beginAgain(error);
+      }
+    }
+    return this.kept.sent;
+  }
+
+  /** A push was settled from its beginning: behind the first number that stands for another mutation, none arrived. */
+  private async takeSettled(): Promise<void> {
+    const { applied } = await this.push([]);
+    for (let most = applied; most > 0; ) {
+      const batch = this.parcel(this.enrolled().limits).slice(0, most).filter(({ n }) => n <= applied);
+      if (batch.length === 0) return;
+      try {
+        this.takeVerdicts(await this.push(batch));
+        if (this.kept.outbox[0]?.n === batch[0]?.n) throw new Error(`mutation ${batch[0]?.n} gets no verdict`);
+      } catch (error) {
+        if (!(error instanceof Problem) || error.code !== "replica_forked") throw error;
+        most = Math.floor(batch.length / 2);
+      }
+    }
+  }
+
+  /** Push until nothing is unsent, then pull until nothing is new. Who begins anew pulls first, to the end. */
   async sync(): Promise<void> {
     for (let restarts = 0; restarts < RESTARTS_MAX; restarts += 1) {
       try {
         // What was made by an older catalogue is sent under its number, before a newer one is taken.
         if (this.kept.catalogue === null) await this.learnCatalogue();
+        if (this.kept.sweeping) await this.pullAll();
         await this.pushAll();
         await this.learnCatalogue();
         return await this.pullAll();
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
-        if (error.code === "epoch_changed") await this.restart(error);
-        else if (error.code === "bad_cursor") this.readAnew();
-        else throw error;
-        this.save();
+        await this.beginAgain(error);
       }
     }
     throw new Error(`the server had the device begin again ${RESTARTS_MAX} times in a row`);
+  }
+
+  private async beginAgain(error: Problem): Promise<void> {
+    if (error.code === "epoch_changed") await this.restart(error);
+    else if (error.code === "bad_cursor") this.readAnew();
+    else throw error;
+    this.save();
   }
 
   private async pushAll(): Promise<void> {
@@ -165,6 +227,11 @@ export class Device {
     };
     const head = { epoch: this.enrolled().epoch, schema: this.kept.catalogue?.version ?? 0, verdicts_seen: this.seen() };
     const body = { ...head, clock, ...(this.kept.cursor === null ? {} : { cursor: this.kept.cursor }), mutations };
+    const last = mutations.at(-1)?.n ?? 0;
+    if (last > this.kept.sent) {
+      this.kept.sent = last;
+      this.save();
+    }
     return (await this.patiently("POST", "/v1/sync/push", body)) as PushAnswer;
   }
 

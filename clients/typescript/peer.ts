@@ -49,6 +49,8 @@ async function answer(device: Device, asked: Ask): Promise<unknown> {
       return device.unsent;
     case "verdicts":
       return device.verdicts;
+    case "setAside":
+      return device.setAside;
     case "transaction":
       return device.transaction(() => (given as unknown as Ask[]).forEach((each) => edit(device, each)));
     default:

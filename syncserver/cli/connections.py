@@ -155,7 +155,11 @@ async def _with(work: Callable[[db.Database, Systems], Awaitable[str]]) -> str:
     async def worked(database: db.Database) -> str:
         known = settings.load()
         systems = Systems(
-            database, known.secret_keys, allow_loopback=known.allow_loopback_vendors, redis_url=known.redis_url
+            database,
+            known.secret_keys,
+            allow_loopback=known.allow_loopback_vendors,
+            redis_url=known.redis_url,
+            exchange_dir=known.exchange_dir,
         )
         try:
             return await work(database, systems)

@@ -219,7 +219,11 @@ def _told(tenant_id: int, work: Callable[[Letters, Principal], Awaitable[str]]) 
     async def worked(database: db.Database) -> str:
         known = settings.load()
         systems = Systems(
-            database, known.secret_keys, allow_loopback=known.allow_loopback_vendors, redis_url=known.redis_url
+            database,
+            known.secret_keys,
+            allow_loopback=known.allow_loopback_vendors,
+            redis_url=known.redis_url,
+            exchange_dir=known.exchange_dir,
         )
         try:
             return await work(Letters(database, systems), operator(tenant_id))

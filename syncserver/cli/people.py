@@ -20,6 +20,7 @@ from syncserver.store.catalogs import Catalogs
 
 FAILED: Final = 1
 CODE_HOURS: Final = 72.0
+NAME_CHARACTERS_MAX: Final = 200
 
 TOKEN_ID: Final = re.compile(r"[0-9a-fA-F]{6,64}")
 
@@ -30,8 +31,15 @@ def _token_id(_kind: object, value: str) -> None:
         raise ValueError("an id has 6 to 64 of the letters 0-9 and a-f, as `fieldsync token list` prints it")
 
 
+def _name(_kind: object, value: str) -> None:
+    """Refuse what could not be shown in a list, or not be told from nothing."""
+    if not value.strip() or len(value) > NAME_CHARACTERS_MAX or not value.isprintable():
+        raise ValueError(f"a name has 1 to {NAME_CHARACTERS_MAX} printable characters")
+
+
 Role = Literal["technician", "dispatcher", "integrator", "admin", "readonly", "worker"]
 TokenId = Annotated[str, cyclopts.Parameter(validator=_token_id)]
+Name = Annotated[str, cyclopts.Parameter(validator=_name)]
 Positive = Annotated[float, cyclopts.Parameter(validator=validators.Number(gt=0))]
 
 tenant_app = cyclopts.App(name="tenant", help="Tenants: the businesses this service works for.")
@@ -41,7 +49,7 @@ device_app = cyclopts.App(name="device", help="Devices of technicians.")
 
 
 @tenant_app.command(name="create")
-def create_tenant(name: str, *, catalog: Path | None = None) -> int:
+def create_tenant(name: Name, *, catalog: Path | None = None) -> int:
     """Make a tenant and print its number and name. Without a catalogue it gets the one for field service."""
     read = catalog_command.read(catalog)
     return FAILED if read is None else outcome.tell(_create_tenant(name, read.text))
@@ -110,7 +118,13 @@ def revoke_token(token_id: TokenId, *, tenant: int = 1) -> int:
 
 @token_app.command(name="create")
 def create_token(
-    name: str, *, role: Role, tenant: int = 1, person: UUID | None = None, days: Positive | None = None
+    name: Name,
+    *,
+    role: Role,
+    tenant: int = 1,
+    person: UUID | None = None,
+    days: Positive | None = None,
+    change: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
     """Make a person known, if they are not, and print a token for them and their id.
 
@@ -128,14 +142,16 @@ def create_token(
         The person's id, for a technician that of their record; a new one if it is not given.
     days
         How long the token is good for; without it, until it is revoked.
+    change
+        Give a person who is known another name or role. Tokens that they have keep their role until they are revoked.
     """
     known = people.Person(str(person or uuid7()), name, role)
-    return outcome.tell(_create_token(tenant, known, days))
+    return outcome.tell(_create_token(tenant, known, days, may_change=change))
 
 
 @device_app.command(name="code")
 def create_code(person: UUID, *, tenant: int = 1, reusable: bool = False, hours: Positive = CODE_HOURS) -> int:
-    """Print a code with which a device of this person can be enrolled.
+    """Print a code with which a device of this person, a technician, can be enrolled.
 
     Parameters
     ----------
@@ -161,10 +177,10 @@ async def _create_tenant(name: str, catalog: str) -> str:
     return f"{made.tenant_id}  {made.name}"
 
 
-async def _create_token(tenant_id: int, person: people.Person, days: float | None) -> str:
+async def _create_token(tenant_id: int, person: people.Person, days: float | None, *, may_change: bool) -> str:
     database = await db.connect(settings.database_url())
     try:
-        await people.put_person(database, tenant_id, person)
+        await people.put_person(database, tenant_id, person, may_change=may_change)
         seconds = None if days is None else days * 86_400
         grant = people.Grant(person=person.person, seconds=seconds)
         token = await people.create_token(database, tenant_id, grant)

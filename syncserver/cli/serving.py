@@ -31,24 +31,28 @@ def serve() -> int:
     except (settings.SettingsInvalid, app.NotMigrated, BadCatalog, StoreError, *UNREACHABLE) as error:
         return _fail(error)
     logs.configure(given.log_level)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app.create(given),
-            host=given.host,
-            port=given.port,
-            loop="uvloop",
-            http="httptools",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-    )
+    server = uvicorn.Server(configured(given))
     server.run()
     return DONE if server.started else FAILED
+
+
+def configured(given: settings.Settings) -> uvicorn.Config:
+    """Return how the server listens. Whoever comes when all connections are in use is answered with 503."""
+    return uvicorn.Config(
+        app.create(given),
+        host=given.host,
+        port=given.port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=given.connections_max,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 def work() -> int:

@@ -106,7 +106,8 @@ async def remove(database: Database, tenant_id: int) -> str:
 def _config(wanted: Wanted, *, allow_loopback: bool) -> Config:
     """Return the configuration, or raise `SignInInvalid` that names the option."""
     _issuer(wanted.issuer, allow_loopback=allow_loopback)
-    for option, text in (("--client-id", wanted.client_id), ("--secret-file", wanted.secret)):
+    given = {"--client-id": wanted.client_id, "--secret-file": wanted.secret, "--role-claim": wanted.role_claim}
+    for option, text in given.items():
         if not 0 < len(text) <= TEXT_CHARACTERS_MAX or not text.isprintable():
             raise SignInInvalid(f"{option}: 1 to {TEXT_CHARACTERS_MAX} printable characters are needed")
     strange = [name for name in wanted.algorithms if name not in ALGORITHMS]

@@ -6,31 +6,57 @@ it goes; only a push is read as what it is, because each mutation of it is read 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Request, Response
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from replication import forms, packing
 from syncserver.http import negotiation, parts
 from syncserver.http.problems import Problem
+
+SMALL_BYTES_MAX: Final = 4_096
+"""What is taken of somebody who has not shown a token: a code or a secret, and a name."""
 
 VARY: Final = "accept, accept-encoding"
 
 T = TypeVar("T")
 
 
+async def received(request: Request[Any, Any, Any], bytes_max: int, limit: str = "bytes") -> bytes:
+    """Return the body as it is sent, as long as no more of it comes than `bytes_max`, and not too slowly."""
+    seconds_max = parts.found(request).body_seconds_max
+    chunks: list[bytes] = []
+    size, came = request.content_length or 0, 0
+    try:
+        async with asyncio.timeout(seconds_max):
+            stream = request.stream()
+            while size <= bytes_max and (chunk := await anext(stream, None)) is not None:
+                chunks.append(chunk)
+                came += len(chunk)
+                size = max(size, came)
+    except TimeoutError as exc:
+        told = f"a body has to be there within {seconds_max} s"
+        raise Problem("too_slow", told, {"limit": seconds_max}, headers={"connection": "close"}) from exc
+    except RequestEntityTooLarge as exc:
+        raise _too_large(limit, bytes_max) from exc
+    if size > bytes_max:
+        raise _too_large(limit, bytes_max)
+    return b"".join(chunks)
+
+
 async def expanded(request: Request[Any, Any, Any], bytes_max: int) -> bytes:
     """Return the body as it was before it was compressed; neither form may be larger than its limit."""
     coding = negotiation.coding_sent(request.headers)
-    sent = await request.body()
     own = parts.found(request)
     if coding is None:
-        if len(sent) > bytes_max:
-            raise _too_large("bytes", bytes_max)
-        return sent
-    if len(sent) > own.limits.compressed_bytes:
-        raise _too_large("compressed_bytes", own.limits.compressed_bytes)
+        return await received(request, bytes_max)
+    if bytes_max == SMALL_BYTES_MAX:
+        sent = await received(request, bytes_max)
+    else:
+        sent = await received(request, own.limits.compressed_bytes, "compressed_bytes")
     try:
         return packing.expand(sent, coding, bytes_max, own.compression.window_log_max)
     except packing.TooLarge as exc:
@@ -74,4 +100,5 @@ def answer(request: Request[Any, Any, Any], body: bytes, headers: dict[str, str]
 
 def _too_large(limit: str, bytes_max: int) -> Problem:
     told = f"a body may have {bytes_max} bytes" + (", expanded too" if limit == "bytes" else " as it is sent")
-    return Problem("too_large", f"{told} (`{limit}` of the limits); send less at a time", {"limit": bytes_max})
+    named = f" (`{limit}` of the limits)" if limit != "call" and bytes_max != SMALL_BYTES_MAX else ""
+    return Problem("too_large", f"{told}{named}; send less at a time", {"limit": bytes_max})

@@ -13,9 +13,8 @@ from litestar import MediaType, Request, Response, Router, route
 from litestar.params import FromPath
 
 from syncserver.commands.absorb import Call
-from syncserver.http import parts
+from syncserver.http import body, parts
 from syncserver.http.operation import Operation, opt
-from syncserver.http.problems import Problem
 
 HEADER: Final = "header:"
 
@@ -31,7 +30,7 @@ CALL: Final = Operation(
     summary="A vendor tells what happened; its signature is the right to do so. GET is for vendors that ask first.",
     right=None,
     gives="any",
-    problems=("hook_refused", "too_large", "too_many_events", "unavailable"),
+    problems=("hook_refused", "too_slow", "too_large", "too_many_events", "unavailable"),
 )
 
 
@@ -39,16 +38,14 @@ CALL: Final = Operation(
 async def call(request: Request[Any, Any, Any], connection: FromPath[str]) -> Response[bytes]:
     """Keep what a vendor says."""
     own = parts.found(request)
-    body = await request.body()
-    if len(body) > own.hook_bytes_max:
-        raise Problem("too_large", f"a call may have {own.hook_bytes_max} bytes", {"limit": own.hook_bytes_max})
+    sent = await body.received(request, own.hook_bytes_max, "call")
     taken = await own.hooks.receive(
         Call(
             connection=connection,
             method=request.method,
             url=str(request.url),
             headers=request.scope["headers"],
-            body=body,
+            body=sent,
         ),
         own.now_ms(),
     )

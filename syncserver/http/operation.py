@@ -34,7 +34,7 @@ OWN_MEDIA_TYPES: Final = {
 }
 """Answers that have one form alone, by what a route says that it gives."""
 
-PROBLEMS_OF_BODIES: Final = ("bad_request", "too_large", "unsupported_encoding", "unsupported_media_type")
+PROBLEMS_OF_BODIES: Final = ("bad_request", "too_slow", "too_large", "unsupported_encoding", "unsupported_media_type")
 
 WRITING: Final = frozenset({"write", "decide", "revoke", "integrate", "webhooks"})
 """Rights to change something, if only by the address."""

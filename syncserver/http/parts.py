@@ -58,6 +58,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     inboxes: Inboxes
     endpoints: Endpoints
     hook_bytes_max: int
+    body_seconds_max: int
     metrics: Metrics
     limits: Limits
     compression: Compression

@@ -61,6 +61,7 @@ CODES: Final = {
     "signin_not_configured": Kind(404, "The tenant has no sign-in"),
     "method_not_allowed": Kind(405, "This method is not offered here"),
     "not_acceptable": Kind(406, "The answer has no form that the caller reads"),
+    "too_slow": Kind(408, "The body did not come in time"),
     "no_session": Kind(409, "The token is of no session"),
     "epoch_changed": Kind(409, "The server was restored and counts anew"),
     "replica_forked": Kind(409, "One number stands for two mutations"),

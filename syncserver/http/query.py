@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -54,7 +54,10 @@ def instant(name: str, text: str | None) -> datetime | None:
         raise Problem("bad_filter", f"{name} is no instant; write one like 2026-01-31T08:00:00Z") from exc
     if found.tzinfo is None:
         raise Problem("bad_filter", f"{name} has no time zone; write one like 2026-01-31T08:00:00Z")
-    return found
+    try:
+        return found.astimezone(UTC)
+    except OverflowError as exc:
+        raise Problem("bad_filter", f"{name} is before the year 1 or after 9999 in UTC") from exc
 
 
 def switch(name: str, text: str | None, *, default: bool) -> bool:

@@ -84,7 +84,7 @@ PULL_BY_QUERY: Final = msgspec.structs.replace(
 async def enrol(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Make a replica."""
     own = parts.found(request)
-    asked = await body.decoded(request, own.limits.bytes, _ENROL)
+    asked = await body.decoded(request, body.SMALL_BYTES_MAX, _ENROL)
     name = _label(asked.name)
     made = await own.access.enrol(asked.code, name=name, platform=_label(asked.platform) if asked.platform else None)
     catalog = await own.office.catalog(made.tenant_id)
@@ -104,7 +104,7 @@ async def enrol(request: Request[Any, Any, Any]) -> Response[bytes]:
 async def refresh(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Give a new token."""
     own = parts.found(request)
-    asked = await body.decoded(request, own.limits.bytes, _REFRESH)
+    asked = await body.decoded(request, body.SMALL_BYTES_MAX, _REFRESH)
     token = await own.access.refresh(asked.refresh, rescue=asked.rescue)
     return body.answer(request, _ENCODE(wire.RefreshAnswer(token=token, refresh=asked.refresh, epoch=own.epoch)))
 

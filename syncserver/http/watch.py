@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from syncserver.commands.upkeep import Turn
-    from upstream.worker import Done
 
 ROUTES: Final = ("/health", "/ready", "/metrics")
 JSON: Final = "application/json"
@@ -70,6 +69,40 @@ class _Readings(Collector):
             yield family
 
 
+class Work(Protocol):
+    """A piece of work for vendors that ended; `upstream.worker.Done` is one."""
+
+    @property
+    def kind(self) -> str:
+        """What was done: plan or carry."""
+        ...
+
+    @property
+    def connection(self) -> str:
+        """For which connection."""
+        ...
+
+    @property
+    def lane(self) -> str:
+        """In which lane."""
+        ...
+
+    @property
+    def came(self) -> str:
+        """What came of it."""
+        ...
+
+    @property
+    def lag_seconds(self) -> float:
+        """How old the change is."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        ...
+
+
 class WorkerMetrics:
     """The counters of one worker."""
 
@@ -114,7 +147,7 @@ class WorkerMetrics:
             registry=self._registry,
         )
 
-    def worked(self, done: Done) -> None:
+    def worked(self, done: Work) -> None:
         """Count one piece of work for vendors."""
         self._work.labels(done.kind, done.connection, done.lane, done.came).inc()
         self._working.labels(done.kind).observe(done.seconds)

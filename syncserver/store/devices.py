@@ -9,13 +9,16 @@ import msgspec
 
 from syncserver.store import audit, people, statements, tokens
 from syncserver.store.audit import Actor, Entry
-from syncserver.store.errors import EnrolmentRefused, NoSuchPerson
+from syncserver.store.errors import EnrolmentRefused, NoSuchPerson, NotATechnician, StoreError
 from syncserver.store.people import Grant, Principal, Tenant
 
 if TYPE_CHECKING:
     from syncserver.store.db import Connection, Database
 
 ACCESS_SECONDS: Final = 30 * 24 * 3_600
+ROLE: Final = "technician"
+"""What every device acts as, whatever becomes of its person: who gets another role gets no further by an old phone."""
+
 REFRESH_SECONDS: Final = 400 * 24 * 3_600
 """A device that was away for longer than a year enrols again."""
 
@@ -99,14 +102,22 @@ async def create_code(
     lifetime_seconds: float | None = None,
     by: Actor = audit.OPERATOR,
 ) -> str:
-    """Return a new enrolment code for a device of this person."""
+    """Return a new enrolment code for a device of this person, who has to be a technician."""
     code = tokens.mint_code(tenant_id)
     async with database.transaction(tenant_id) as connection:
         place = (tokens.digest(code), person, reusable, lifetime_seconds)
         if await connection.fetchval(_SQL["create_code"], tenant_id, *place) is None:
-            raise NoSuchPerson(f"tenant {tenant_id} has no person {person}")
+            raise await _no_code(connection, tenant_id, person)
         await _note(connection, tenant_id, by, "code_created", f"person:{person}")
     return code
+
+
+async def _no_code(connection: Connection, tenant_id: int, person: str) -> StoreError:
+    """Return why somebody gets no code for a device."""
+    known = await people.person_in(connection, tenant_id, person)
+    if known is None or known.removed_at is not None:
+        return NoSuchPerson(f"tenant {tenant_id} has no person {person}")
+    return NotATechnician(f"{person} is in the role {known.role}; only a technician enrols devices")
 
 
 async def enrol(database: Database, code: str, *, name: str, platform: str | None) -> Enrolled:
@@ -129,7 +140,7 @@ async def enrol(database: Database, code: str, *, name: str, platform: str | Non
             rid=rid,
             replica=replica_id,
             person=row["person"],
-            role=row["role"],
+            role=ROLE,
             token=await people.token_for(connection, tenant_id, access(row["person"], rid)),
             refresh=await people.token_for(connection, tenant_id, _refresh(row["person"], rid)),
         )
@@ -153,11 +164,11 @@ async def refresh(database: Database, secret: str, *, rescue: bool = False) -> t
 
 def access(person: str, rid: int) -> Grant:
     """Return what the access token of a device stands for."""
-    return Grant(person=person, rid=rid, seconds=ACCESS_SECONDS)
+    return Grant(person=person, role=ROLE, rid=rid, seconds=ACCESS_SECONDS)
 
 
 def _refresh(person: str, rid: int) -> Grant:
-    return Grant(person=person, rid=rid, seconds=REFRESH_SECONDS, kind="refresh")
+    return Grant(person=person, role=ROLE, rid=rid, seconds=REFRESH_SECONDS, kind="refresh")
 
 
 async def share(database: Database, tenant_id: int, rid: int, person: str) -> None:

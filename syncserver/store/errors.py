@@ -6,6 +6,8 @@ StoreError
 ├── MigrationUnknown   the database was migrated by a newer release
 ├── EnrolmentRefused   an enrolment code that is unknown, used up or too old
 ├── NoSuchPerson       a token or code for somebody the tenant does not know
+├── NotATechnician     a code for somebody whose role has no devices
+├── PersonDiffers      the id is that of somebody with another name or role
 ├── NoSuchToken        the tenant has no such token that still opens something
 ├── AmbiguousToken     several tokens begin with what was given of the id
 └── NoSuchTenant       there is no tenant of this number
@@ -50,6 +52,18 @@ class NoSuchPerson(StoreError):
     """The tenant has no person of this id."""
 
     code = "no_such_person"
+
+
+class NotATechnician(StoreError):
+    """Only technicians carry devices: what a device may do is what a technician may."""
+
+    code = "not_a_technician"
+
+
+class PersonDiffers(StoreError):
+    """The id is that of somebody with another name or role, and nobody said that they change."""
+
+    code = "person_differs"
 
 
 class NoSuchToken(StoreError):

@@ -13,10 +13,10 @@ import msgspec
 
 from syncserver.store import audit, signins, statements
 from syncserver.store.audit import Actor, Entry
-from upstream import credentials, sealing
+from upstream import credentials, inbox, sealing, webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from asyncpg import Record
 
@@ -40,11 +40,41 @@ class Uses(msgspec.Struct, frozen=True, kw_only=True):
     cursors: tuple[Cursors, ...]
 
 
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of sealed secret: the statements that read and write it, its key, and what it is sealed for."""
+
+    read: str
+    write: str
+    place: tuple[str, ...]
+    purpose: Callable[..., str]
+
+
+SEALED: Final = (
+    Sealed(read="secrets", write="put_secret", place=("tenant_id",), purpose=signins.purpose),
+    Sealed(
+        read="credentials",
+        write="put_credentials",
+        place=("tenant_id", "connection"),
+        purpose=credentials.purpose,
+    ),
+    Sealed(
+        read="hook_secrets",
+        write="put_hook_secret",
+        place=("tenant_id", "connection", "secret_id"),
+        purpose=lambda tenant_id, connection, _secret_id: inbox.purpose(tenant_id, connection),
+    ),
+    Sealed(read="endpoints", write="put_endpoint", place=("tenant_id", "endpoint_id"), purpose=webhooks.purpose),
+    Sealed(
+        read="old_endpoints", write="put_old_endpoint", place=("tenant_id", "endpoint_id"), purpose=webhooks.purpose
+    ),
+)
+"""All that is sealed in the database."""
+
+
 async def uses(database: Database, tenants: Sequence[int]) -> Uses:
     """Return what depends on each key."""
     async with database.transaction(*tenants) as connection:
-        held = await connection.fetch(_SQL["secrets"], tenants)
-        held += await connection.fetch(_SQL["credentials"], tenants)
+        held = [row for kind in SEALED for row in await connection.fetch(_SQL[kind.read], tenants)]
         found = await connection.fetch(_SQL["cursors"], tenants)
     return Uses(
         secrets=tuple(sealing.sealed_by(row["secret"]) for row in held),
@@ -61,19 +91,17 @@ async def rewrap(
 
     All or none: raises `sealing.Unopened` if one of them was sealed with a key that is not there.
     """
-    newest = sealing.key_id(keys[0])
+    newest, count = sealing.key_id(keys[0]), 0
     async with database.transaction(*tenants) as connection:
-        old = [row for row in await connection.fetch(_SQL["secrets"], tenants) if not _is_by(row, newest)]
-        for row in old:
-            purpose = signins.purpose(row["tenant_id"])
-            await connection.execute(_SQL["put_secret"], row["tenant_id"], sealing.rewrap(row["secret"], keys, purpose))
-        theirs = [row for row in await connection.fetch(_SQL["credentials"], tenants) if not _is_by(row, newest)]
-        for row in theirs:
-            place = (row["tenant_id"], row["connection"])
-            wrapped = sealing.rewrap(row["secret"], keys, credentials.purpose(*place))
-            await connection.execute(_SQL["put_credentials"], *place, wrapped)
+        for kind in SEALED:
+            old = [row for row in await connection.fetch(_SQL[kind.read], tenants) if not _is_by(row, newest)]
+            for row in old:
+                place = tuple(row[name] for name in kind.place)
+                wrapped = sealing.rewrap(row["secret"], keys, kind.purpose(*place))
+                await connection.execute(_SQL[kind.write], *place, wrapped)
+            count += len(old)
         await audit.record_all(connection, [_rotated(tenant, newest, by) for tenant in tenants])
-    return len(old) + len(theirs)
+    return count
 
 
 def _is_by(row: Record, key: str) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 
 from syncserver.store import audit, statements, tokens
 from syncserver.store.audit import Actor, Entry
-from syncserver.store.errors import NoSuchPerson
+from syncserver.store.errors import NoSuchPerson, PersonDiffers
 
 if TYPE_CHECKING:
     from syncserver.store.db import Connection, Database
@@ -70,10 +70,22 @@ async def tenants(database: Database) -> list[Tenant]:
         return [Tenant(row["tenant_id"], row["name"]) for row in await connection.fetch(_SQL["tenants"])]
 
 
-async def put_person(database: Database, tenant_id: int, person: Person, *, by: Actor = audit.OPERATOR) -> None:
-    """Make a person known, or change name and role. Somebody who had left is back."""
+async def put_person(
+    database: Database, tenant_id: int, person: Person, *, may_change: bool = True, by: Actor = audit.OPERATOR
+) -> None:
+    """Make a person known, or change name and role. Somebody who had left is back.
+
+    Raises `PersonDiffers` where that would be a change and none may be.
+    """
     async with database.transaction(tenant_id) as connection:
-        await connection.execute(_SQL["put_person"], tenant_id, person.person, person.name, person.role)
+        put = (person.person, person.name, person.role, may_change)
+        if await connection.fetchval(_SQL["put_person"], tenant_id, *put) is None:
+            known = await person_in(connection, tenant_id, person.person)
+            assert known is not None, "only somebody who is known can differ"
+            raise PersonDiffers(
+                f"{person.person} is {known.name!r} in the role {known.role}; add --change to make them "
+                f"{person.name!r} in the role {person.role}"
+            )
         await _note(connection, tenant_id, by, "person_put", f"person:{person.person}")
 
 
@@ -86,7 +98,12 @@ async def greet(connection: Connection, tenant_id: int, person: Person) -> bool:
 async def person(database: Database, tenant_id: int, person_id: str) -> Person | None:
     """Return a person of a tenant, also one that has left."""
     async with database.transaction(tenant_id) as connection:
-        row = await connection.fetchrow(_SQL["person"], tenant_id, person_id)
+        return await person_in(connection, tenant_id, person_id)
+
+
+async def person_in(connection: Connection, tenant_id: int, person_id: str) -> Person | None:
+    """Return a person of a tenant, also one that has left, as the caller's transaction sees them."""
+    row = await connection.fetchrow(_SQL["person"], tenant_id, person_id)
     return None if row is None else Person(row["person"], row["name"], row["role"], row["removed_at"])
 
 

@@ -221,3 +221,56 @@ async def test_work_survives_a_server_restored_from_a_backup(programs: Path, tmp
     record = {name: cell.value for name, cell in server.state.records["jobs", job].cells.items()}
     assert (record["meter"], record["title"], record["notes"]) == (16, "Pump 2", "old")
     assert (shown["meter"], shown["title"], shown["notes"]) == (16, "Pump 2", "old")
+
+
+async def test_a_new_replica_says_nothing_twice_and_makes_no_false_conflict(programs: Path, tmp_path: Path) -> None:
+    """Enrolling again, it learns what was settled, leaves the unknown to the person, and pulls before it pushes."""
+    server = hub.Hub()
+    job = "20000000-0000-4000-8000-000000000001"
+    server.office("create", job, title="Pump", meter=5, assignee_id=hub.ANA)
+    with server.serving() as url:
+        async with typescript.peer(programs, tmp_path / "ana.json", url) as device:
+            offline = await device.ask("create", "jobs", {"title": "made before any enrolment"})
+            await device.ask("enrol", hub.CODE, "phone")
+            await device.sync()
+            server.office("set", job, title="Pump 7")
+            await device.sync()
+            await device.ask("do", "jobs", job, {"meter": {"inc": 1}})
+            await device.ask("set", "jobs", job, {"title": "Ana corrects what she sees"})
+            server.judged_at_once = 1
+            await lose_answer(server, device)
+            server.judged_at_once = None
+
+            await device.ask("enrol", hub.CODE, "phone, again")
+            await device.sync()
+            told = await verdicts(device)
+            aside = await device.ask("setAside")
+
+            await device.ask("do", "jobs", job, {"meter": {"inc": 10}})
+            await lose_answer(server, device)
+            server.tokens.clear()
+            server.refreshes.clear()
+            await device.ask("enrol", hub.CODE, "phone, once more")
+            await device.sync()
+            unknown = await device.ask("setAside")
+            shown = await device.ask("get", "jobs", job)
+
+    assert (told, aside) == (["applied"], [])
+    assert server.value(offline, "title") == "made before any enrolment"
+    assert (server.value(job, "title"), server.value(job, "meter")) == ("Ana corrects what she sees", 16)
+    assert [(each["mutation"]["do"], each["verdict"]) for each in unknown] == [({"meter": {"inc": 10}}, None)]
+    assert shown["meter"] == 16
+
+
+async def lose_answer(server: hub.Hub, device: Peer) -> None:
+    """Have a push arrive, and a proxy answer it in the server's place."""
+    there = server.answer
+
+    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> hub.Answer:
+        told = there(method, path, headers, body)
+        return (404, {}, b"gone") if path == wire.PATH_PUSH else told
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "answer", answer)
+        with pytest.raises(typescript.DeviceFailed):
+            await device.sync()

@@ -84,6 +84,8 @@ def test_the_contract_holds_against_the_vendors_description(system: str) -> None
     """Each operation is in the vendor's description with the same method, and so are the fields that are sent."""
     contract = vendors.agreement(system)
     paths = [SPECS / spec for spec in contract.specs]
+    if not paths:
+        pytest.skip(f"nobody else describes {contract.title}")
     if not all(path.is_file() for path in paths):
         pytest.skip(f"the descriptions of {contract.title} are not at hand: {SPECS}")
     described = [yaml.load(path.read_text(), Loader=_Loader) for path in paths if path.suffix in (".yaml", ".yml")]
@@ -155,5 +157,5 @@ def test_a_manifest_is_the_same_each_time() -> None:
     """Reading is done once, and asking for what is not there says what is."""
     assert vendors.manifest("gusto") is vendors.manifest("gusto")
     assert isinstance(vendors.manifest("gusto"), Manifest)
-    with pytest.raises(vendors.BadConnection, match="there are: gusto, quickbooks, salesforce"):
+    with pytest.raises(vendors.BadConnection, match="there are: csv, gusto, quickbooks, salesforce"):
         vendors.manifest("none")

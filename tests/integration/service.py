@@ -16,8 +16,8 @@ import uvicorn
 
 from replication.packing import Compression
 from replication.wire import Limits
-from syncserver import app
 from syncserver.catalogs import source
+from syncserver.cli.serving import configured
 from syncserver.commands import catalog
 from syncserver.settings import Settings
 from syncserver.store import devices, people
@@ -46,13 +46,26 @@ def uid(number: int) -> str:
 
 @asynccontextmanager
 async def serving(
-    database_url: str, limits: Limits = LIMITS, compression: Compression = USUAL, *, keys: tuple[bytes, ...] = KEYS
+    database_url: str,
+    limits: Limits = LIMITS,
+    compression: Compression = USUAL,
+    *,
+    keys: tuple[bytes, ...] = KEYS,
+    body_seconds_max: int = 30,
+    connections_max: int = 100,
 ) -> AsyncIterator[str]:
     """Serve on a free port until the block ends."""
     settings = Settings(
-        database_url=database_url, secret_keys=keys, limits=limits, compression=compression, allow_loopback_vendors=True
+        database_url=database_url,
+        secret_keys=keys,
+        limits=limits,
+        compression=compression,
+        allow_loopback_vendors=True,
+        body_seconds_max=body_seconds_max,
+        connections_max=connections_max,
     )
-    config = uvicorn.Config(app.create(settings), lifespan="on", log_config=None, timeout_graceful_shutdown=1)
+    config = configured(settings)
+    config.timeout_graceful_shutdown = 1
     server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
     running = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:

@@ -59,6 +59,30 @@ async def test_people_and_tokens_are_listed_and_ended(url: str) -> None:
     assert all(len(re.findall(r"\d{4}-\d\d-\d\d", line)) >= 2 for line in after.splitlines()[1:])
 
 
+async def test_a_person_changes_only_when_that_is_meant(url: str) -> None:
+    """A token in another role is refused for somebody who is known, and so is a code for who is no technician."""
+    who = ("--person", ANA)
+    await done(url, "token", "create", "Ana", "--role", "technician", *who)
+
+    refused = await fieldsync(url, "token", "create", "Ana", "--role", "admin", *who)
+    await done(url, "device", "code", ANA)
+    await done(url, "token", "create", "Ana", "--role", "technician", *who)
+    await done(url, "token", "create", "Ana", "--role", "admin", *who, "--change")
+    no_code = await fieldsync(url, "device", "code", ANA)
+
+    assert (refused[0], "add --change" in refused[2]) == (1, True)
+    assert (no_code[0], "only a technician" in no_code[2]) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\nb"])
+@pytest.mark.parametrize("words", [("tenant", "create"), ("token", "create", "--role", "readonly")])
+async def test_a_name_is_one_that_can_be_shown(words: tuple[str, ...], name: str) -> None:
+    """What cannot stand in a list is refused before the database is asked."""
+    code, _, told = await fieldsync("postgresql://nobody@127.0.0.1:1/none", *words, name)
+
+    assert (code, "1 to 200 printable characters" in " ".join(told.split())) == (USAGE, True)
+
+
 async def test_what_is_not_there_is_told_in_a_sentence(url: str) -> None:
     """An unknown person, token or tenant, and a token in place of its id, end with one line."""
     _, token, *_ = (await done(url, "token", "create", "Ana", "--role", "admin")).split()
@@ -67,7 +91,7 @@ async def test_what_is_not_there_is_told_in_a_sentence(url: str) -> None:
         "no person": await fieldsync(url, "person", "remove", "nobody"),
         "no token ffffff": await fieldsync(url, "token", "revoke", "ffffff"),
         "has no sign-in": await fieldsync(url, "signin", "show"),
-        "allowed: catalog_published": await fieldsync(url, "audit", "--action", "anything"),
+        "allowed: backfill_paused": await fieldsync(url, "audit", "--action", "anything"),
         "FIELDSYNC_SECRET_KEYS": await fieldsync(url, "keys", "check", FIELDSYNC_SECRET_KEYS="short"),
     }
     code, _, told = await fieldsync(url, "token", "revoke", token)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from syncserver.store import devices, people
-from syncserver.store.errors import EnrolmentRefused, NoSuchPerson
-from syncserver.store.people import Grant
+from syncserver.store.errors import EnrolmentRefused, NoSuchPerson, NotATechnician, PersonDiffers
+from syncserver.store.people import Grant, Person
 from tests.integration.world import ANA, BEN, DORA
 
 
@@ -89,6 +89,37 @@ async def test_a_fenced_device_is_known_as_such(world):
 
     await devices.fence(world.database, world.tenant, enrolled.rid, fenced=False)
     assert not (await people.find_token(world.database, enrolled.token)).fenced
+
+
+async def test_a_device_is_never_more_than_a_technicians(world):
+    """Whoever gets another role gets no further by an old phone, an old code or a new one."""
+    code = await devices.create_code(world.database, world.tenant, ANA, reusable=True)
+    enrolled = await enrol(world, code)
+    await people.put_person(world.database, world.tenant, Person(ANA, "Ana", "admin"))
+
+    _, token = await devices.refresh(world.database, enrolled.refresh)
+
+    assert (await people.find_token(world.database, token)).role == "technician"
+    with pytest.raises(EnrolmentRefused):
+        await enrol(world, code)
+    with pytest.raises(NotATechnician, match="the role admin"):
+        await devices.create_code(world.database, world.tenant, ANA)
+    with pytest.raises(NoSuchPerson):
+        await devices.create_code(world.database, world.tenant, "nobody")
+
+
+@pytest.mark.parametrize("other", [Person(ANA, "Ana", "admin"), Person(ANA, "Anna", "technician")])
+async def test_nobody_is_changed_unawares(world, other):
+    """Another name or role for an id that is known is refused, unless a change is meant."""
+    with pytest.raises(PersonDiffers, match="--change"):
+        await people.put_person(world.database, world.tenant, other, may_change=False)
+    before = await people.person(world.database, world.tenant, ANA)
+    await people.put_person(world.database, world.tenant, before, may_change=False)
+
+    await people.put_person(world.database, world.tenant, other)
+
+    assert (before.name, before.role) == ("Ana", "technician")
+    assert await people.person(world.database, world.tenant, ANA) == other
 
 
 async def test_a_tablet_may_be_shared(world):

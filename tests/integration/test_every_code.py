@@ -33,6 +33,7 @@ CONNECTIONS, LETTERS = "tests/integration/test_http_connections.py", "tests/inte
 MAPPINGS = "tests/integration/test_http_mappings.py"
 HOOKS, WEBHOOKS = "tests/integration/test_hooks.py", "tests/integration/test_webhooks.py"
 ELSEWHERE = {
+    "too_slow": "tests/integration/test_bounds.py::test_a_body_that_does_not_come_is_not_waited_for",
     "unavailable": "tests/integration/test_http_access.py::test_a_database_that_is_away_is_no_mistake",
     "scope_changed": "tests/integration/test_publish.py::test_who_holds_records_cannot_be_changed_afterwards",
     "signin_broken": f"{SIGNIN}::test_an_answer_is_taken_in_the_browser_that_asked_and_only_once",

@@ -11,9 +11,10 @@ from uuid import uuid4
 
 import pytest
 
+from syncserver.store import keys
 from tests.integration.service import KEYS, Service, problem
 from tests.peers import crm
-from upstream import connections, inbox
+from upstream import connections, inbox, manifest_file, sealing, signing, webhooks
 
 
 def now() -> datetime:
@@ -184,3 +185,32 @@ async def test_a_dispatcher_has_no_say_in_it(told):
 
     assert problem(await desk.get(f"/v1/connections/{told.connection}/hook")) == (403, "forbidden")
     assert problem(await desk.get("/v1/alerts")) == (403, "forbidden")
+
+
+async def test_secrets_of_hooks_and_endpoints_outlive_a_change_of_keys(told):
+    """Wrapped with a new key, they verify and sign as before, with the new key alone."""
+    service, new = told.service, b"n" * 32
+    endpoint = str(uuid4())
+    wanted = webhooks.Wanted(url="https://a.example", types=("*",))
+    async with service.database.transaction(service.tenant) as session:
+        first = await webhooks.add(session, service.tenant, endpoint, wanted, keys=KEYS)
+        await webhooks.rotate(session, service.tenant, endpoint, keys=KEYS)
+
+    count = await keys.rewrap(service.database, [service.tenant], [new, *KEYS])
+
+    door = inbox.Door(service.database, [new], lambda _: manifest_file.parse(crm.MANIFEST))
+    body, headers = crm.signed([EVENT], now())
+    taken = await door.receive(
+        told.connection, inbox.incoming("POST", "", encoded(headers), body), round(now().timestamp() * 1_000)
+    )
+    async with service.database.transaction(service.tenant) as session:
+        row = await session.fetchrow("SELECT secret, old_secret FROM endpoints")
+    opened = [sealing.unseal(each, [new], webhooks.purpose(service.tenant, endpoint)) for each in row]
+    assert count == 3
+    assert taken.new == 1
+    assert signing.written(opened[1]) == first
+
+
+def encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers as they come from the socket."""
+    return [(name.encode(), value.encode()) for name, value in headers.items()]

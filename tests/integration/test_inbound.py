@@ -231,6 +231,24 @@ async def test_the_customer_that_we_are_just_making_there_is_no_new_one(trial, v
     assert len(vendor.rows["customers"]) == 1
 
 
+async def test_a_create_of_ours_that_nobody_knows_of_is_known_by_its_mark(trial, vendor):
+    """Made there, and answer and worker were lost: what the vendor tells of it is linked to our record."""
+    record_id = await made_here(trial, name="Meier", phone="1")
+    await trial.worker().drain()
+    await trial.run("UPDATE deliveries SET state = 'unknown', due_at = NULL")
+    await trial.run("DELETE FROM remotes")
+    [row] = vendor.rows["customers"].values()
+    vendor.put(row["id"], mail="m@example.org")
+
+    await trial.tell(changed(row, "e1"))
+    await trial.take_in()
+
+    records = await trial.records()
+    assert list(records) == [record_id]
+    assert records[record_id]["email"] == "m@example.org"
+    assert await trial.ask("SELECT key, remote_id FROM remotes") == [{"key": record_id, "remote_id": row["id"]}]
+
+
 async def test_what_a_mapping_cannot_make_fails_and_is_replayed(trial, vendor):
     """An event that failed stays with its reason, and is taken in once the mapping is put right."""
     strict = 'rows = [{ target = "name", source = "record.title", required = true }]'

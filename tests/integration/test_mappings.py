@@ -19,6 +19,7 @@ from upstream import (
     connections,
     discovery,
     jsonnet,
+    manifest_file,
     mapping_file,
     mappings,
     shadow,
@@ -323,6 +324,25 @@ async def test_a_vendor_that_does_not_answer_is_no_vendor_without_fields():
         await discovery.discover(Answering(Reply(kind="ok", body={"fields": []})), north, "bill")
     with pytest.raises(NotDiscovered, match=r"nothing says how the fields of cow are found out \(there are: bill\)"):
         await discovery.discover(Answering(), north, "cow")
+
+
+async def test_fields_are_read_off_an_openapi_document():
+    """The request that a target sends is looked up in the document; without one it is said, and nothing is asked."""
+    text = manifests.TEXT.replace(
+        'operation = "describe_bill"\nfields = "fields"', 'kind = "openapi"\ndescribes = "make_bill"'
+    )
+    north = manifest_file.parse(text)
+    shape = {"type": "object", "required": ["mark"], "properties": {"mark": {"type": "string"}}}
+    document = {"paths": {"/bills": {"post": {"requestBody": {"content": {"application/json": {"schema": shape}}}}}}}
+
+    found = await discovery.discover(Answering(), north, "bill", document=document)
+
+    assert found.fields == (Field(path="mark", type="text", required=True),)
+    assert found.source == "openapi"
+    with pytest.raises(NotDiscovered, match="no OpenAPI document at hand"):
+        await discovery.discover(Answering(), north, "bill")
+    with pytest.raises(NotDiscovered, match="the document has no operation POST /bills"):
+        await discovery.discover(Answering(), north, "bill", document={})
 
 
 async def record_shadow(world: World, connection: str, number: int, *, problem: str = "", version: int = 1) -> None:

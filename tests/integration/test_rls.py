@@ -91,9 +91,40 @@ async def fill(world: World, tenant: int, office_rid: int) -> None:
         sample = Sample(way="out", object="bill", key="1", collection="work_orders", context={})
         await mappings.take_sample(connection, tenant, made_at.connection, sample)
     await fill_inbox(world, tenant, made_at.connection)
+    await fill_outbox(world, tenant, made_at.connection)
     await devices.fence(world.database, tenant, phone.rid)
     rescue = msgspec.structs.replace(phone.push(phone.edit(job(1), set={"title": "late"})), rescue=True)
     await world.submit(rescue, tenant)
+
+
+async def fill_outbox(world: World, tenant: int, connection_id: str) -> None:
+    """Leave a row in every table of what goes to vendors."""
+    one = str(uuid.uuid4())
+    rows: tuple[tuple[str, tuple[object, ...]], ...] = (
+        ("interests (tenant_id, connection, collection, rid) VALUES ($1, $2, 'sites', $3)", (99,)),
+        ("lookups (tenant_id, record_id, collection, field, value) VALUES ($1, $2, 'sites', 'name', 'x')", ()),
+        (
+            "outbox (tenant_id, connection, collection, record_id, seq, from_seq, cause_rid)"
+            " VALUES ($1, $2, 'sites', $3, 1, 1, 1)",
+            (one,),
+        ),
+        (
+            "deliveries (tenant_id, connection, delivery_id, object, key, collection, record_id, cause_seq, seen_seq,"
+            " action, state, mode, idempotency_key, marker, fields, mapping_version, marked_at)"
+            " VALUES ($1, $2, $3, 'o', 'k', 'sites', $3, 1, 1, 'upsert', 'confirmed', 'live', $3, 'm', '{}', 1, now())",
+            (one,),
+        ),
+        (
+            "attempts (tenant_id, delivery_id, n, operation, request, status, reply, outcome, took_ms)"
+            " VALUES ($1, $2, 1, 'create', '', 200, '', 'ok', 1)",
+            (),
+        ),
+        ("remotes (tenant_id, connection, object, key) VALUES ($1, $2, 'o', 'k')", ()),
+        ("closures (tenant_id, connection, object, period) VALUES ($1, $2, 'o', '2026-01-05')", ()),
+    )
+    async with world.database.transaction(tenant) as connection:
+        for row, more in rows:
+            await connection.execute(f"INSERT INTO {row}", tenant, connection_id, *more)
 
 
 async def fill_inbox(world: World, tenant: int, connection_id: str) -> None:

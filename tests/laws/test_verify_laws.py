@@ -28,14 +28,15 @@ CURVE_PUBLIC = CURVE.public_key().public_bytes(Encoding.DER, PublicFormat.Subjec
 BODIES = st.binary(max_size=200)
 
 
-def by_hmac(body: bytes, algorithm: str, encoding: str, key_form: str) -> tuple[Webhook, Incoming, str]:
+def by_hmac(body: bytes, algorithm: str, encoding: Any, key_form: Any) -> tuple[Webhook, Incoming, str]:
     """Give a rule, a call that keeps to it, and the secret as it is written down."""
+    verify_by: Any = f"hmac-{algorithm}"
     rule = Webhook(
-        verify=f"hmac-{algorithm}",  # type: ignore[arg-type]  (one of the two that there are)
+        verify=verify_by,
         header="X-Sign",
         prefix="v1=",
-        encoding=encoding,  # type: ignore[arg-type]  (likewise)
-        key_form=key_form,  # type: ignore[arg-type]  (likewise)
+        encoding=encoding,
+        key_form=key_form,
         signed="v1:${timestamp}:${body}",
         timestamp_header="X-Time",
     )

@@ -114,6 +114,33 @@ def test_both_forms_are_read_alike(parts: list[dict[str, object]]) -> None:
         assert one == other or isinstance(one, Malformed)
 
 
+@given(sound_with(both) | st.dictionaries(st.sampled_from(KEYS), both, max_size=8), st.booleans())
+def test_whole_numbers_are_known_however_they_are_written(parts: dict[str, object], as_floats: bool) -> None:
+    """A language with one type of number cannot tell 3.0 from 3: a repeat from it is a repeat, in either form."""
+    (first,) = read({**parts, "n": 1})
+    changed = {name: rewritten(parts[name], as_floats) if name in WRITTEN else parts[name] for name in parts}
+
+    for again in (*read({**changed, "n": 1}), *unpack({**changed, "n": 1})):
+        assert type(again) is type(first)
+        assert hashed(again) == hashed(first)
+
+
+WRITTEN = ("set", "do", "was")
+
+
+def rewritten(value: object, as_floats: bool) -> object:
+    """The value with its whole numbers as floats, or as integers, as far as both can say them."""
+    if isinstance(value, dict):
+        return {name: rewritten(inner, as_floats) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [rewritten(inner, as_floats) for inner in value]
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 2**53 or value != int(value):
+        return value
+    if not as_floats:
+        return int(value)
+    return float(value) if value else -0.0
+
+
 def hashed(mutation: Mutation | Malformed) -> bytes:
     """What a mutation is known by."""
     return mutation.digest() if isinstance(mutation, Malformed) else digest(mutation)

@@ -8,6 +8,9 @@ import msgspec
 import pytest
 
 from clients import errors
+from replication import wire
+from replication.mutation import Mutation
+from replication.verdict import MutationVerdict
 from tests.peers.field import JOB
 from tests.peers.hub import ANA, CODE
 
@@ -207,6 +210,119 @@ async def test_forked_replica_is_told_and_can_enrol_anew(field: Field) -> None:
     assert other.rid != one.rid
     assert field.hub.value(JOB, "meter") == 7
     assert other.list("jobs") == one.list("jobs")
+
+
+async def test_device_that_enrols_again_makes_no_false_conflict(field: Field) -> None:
+    """A new replica pulls to the end before it pushes: what its person had seen before counts as seen."""
+    field.hub.office("set", JOB, title="Pump 7")
+    await field.device.sync()
+    field.device.edit("jobs", JOB, title="Ana corrects what she sees")
+
+    await field.device.enrol(CODE, "Ana's phone, again")
+    await field.device.sync()
+
+    assert [(told.mutation.n, told.verdict.verdict) for told in field.device.verdicts] == [(1, "applied")]
+    assert field.hub.value(JOB, "title") == "Ana corrects what she sees"
+    paths = [path for _, path, _ in field.hub.requests]
+    assert wire.PATH_PULL in paths[paths.index(wire.PATH_ENROL, 1) : -paths[::-1].index(wire.PATH_PUSH) - 1]
+
+
+async def test_pull_that_was_cut_off_is_ended_before_the_first_push(field: Field) -> None:
+    """A new replica that was told a part does not push until it was told all."""
+    other = JOB[:-1] + "7"
+    field.hub.office("create", other, title="Boiler", assignee_id=ANA)
+    await field.device.sync()
+    field.device.edit("jobs", other, title="Boiler in the cellar")
+    await field.device.enrol(CODE, "Ana's phone, again")
+    field.hub.limits = wire.Limits(page=1)
+    field.hub.faults.extend(["", *["lost_answer"] * 20])
+    with pytest.raises(errors.Unreachable):
+        await field.device.sync()
+    cut_off_at = field.device._store.cursor()
+    field.hub.faults.clear()
+
+    await field.device.sync()
+
+    assert cut_off_at is not None
+    assert [told.verdict.verdict for told in field.device.verdicts] == ["applied"]
+
+
+async def test_settled_work_whose_answer_was_lost_is_not_sent_again_by_a_new_replica(field: Field) -> None:
+    """Enrolling learns first what became of the old numbers, so that a step counts once."""
+    for step in (1, 10, 100):
+        field.device.do("jobs", JOB, "meter", {"inc": step})
+    field.hub.judged_at_once = 2
+    field.hub.faults.extend(["lost_answer"] * 6)
+    with pytest.raises(errors.Unreachable):
+        await field.device.sync()
+    field.hub.judged_at_once = None
+
+    await field.device.enrol(CODE, "Ana's phone, again")
+    await field.device.sync()
+
+    assert field.hub.value(JOB, "meter") == 116
+    assert field.device.list("jobs")[JOB]["meter"] == 116
+    assert list(field.device.set_aside) == []
+
+
+async def test_forked_replica_sends_only_what_never_arrived(field: Field) -> None:
+    """Of a device that was put back from a backup, what had arrived is answered and the rest goes out anew."""
+    for step in (1, 10, 100):
+        field.device.do("jobs", JOB, "meter", {"inc": step})
+    await field.device.close()
+    (field.folder / "backup.db").write_bytes((field.folder / "phone.db").read_bytes())
+    before, after = field.another("phone.db"), field.another("backup.db")
+    field.hub.judged_at_once = 2
+    field.hub.faults.extend(["lost_answer"] * 6)
+    with pytest.raises(errors.Unreachable):
+        await before.sync()
+    field.hub.judged_at_once = None
+    with before._store.transaction():
+        before._store.acknowledge(MutationVerdict(n=3, verdict="applied", schema=1, collection="jobs", id=JOB, rev=0))
+        before._store.add(Mutation(n=3, op="set", collection="jobs", id=JOB, do={"meter": {"inc": 1000}}))
+    await before.sync()
+    with pytest.raises(errors.ReplicaForked):
+        await after.sync()
+
+    await after.enrol(CODE, "Ana's phone, again")
+    await after.sync()
+
+    assert field.hub.value(JOB, "meter") == 5 + 1 + 10 + 1000 + 100
+    assert [told.mutation.do["meter"] for told in after.verdicts] == [{"inc": 100}]
+
+
+async def test_what_may_have_arrived_is_set_aside_where_nobody_can_be_asked(field: Field) -> None:
+    """Without the old identity, what was sent is left to the person, and what was not goes out."""
+    field.device.do("jobs", JOB, "meter", {"inc": 1})
+    field.hub.faults.extend(["lost_answer"] * 6)
+    with pytest.raises(errors.Unreachable):
+        await field.device.sync()
+    field.device.do("jobs", JOB, "meter", {"inc": 10})
+    field.hub.tokens.clear()
+    field.hub.refreshes.clear()
+
+    await field.device.enrol(CODE, "Ana's phone, again")
+    await field.device.sync()
+
+    assert field.hub.value(JOB, "meter") == 16
+    assert field.device.list("jobs")[JOB]["meter"] == 16
+    assert [(each.mutation.do, each.verdict) for each in field.device.set_aside] == [({"meter": {"inc": 1}}, None)]
+
+
+async def test_what_the_old_replica_was_refused_stays_readable(field: Field) -> None:
+    """A verdict that is learned in the moment of enrolling again is not lost to the person."""
+    field.device.edit("jobs", JOB, price="3")
+    field.hub.faults.extend(["lost_answer"] * 6)
+    with pytest.raises(errors.Unreachable):
+        await field.device.sync()
+
+    await field.device.enrol(CODE, "Ana's phone, again")
+    await field.device.sync()
+
+    (kept,) = field.device.set_aside
+    assert kept.verdict is not None
+    assert (kept.mutation.set, kept.verdict.verdict) == ({"price": "3"}, "refused")
+    assert list(field.device.unsent) == []
 
 
 async def test_fenced_device_keeps_its_work(field: Field) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clients.errors import StoreTooNew
-from clients.store import Enrolment, Store
+from clients.store import TABLES, Enrolment, Store
 from replication import catalog, wire
 from replication.device import Copy
 from replication.mutation import Mutation
@@ -90,6 +90,21 @@ def test_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
 
     with pytest.raises(StoreTooNew):
         Store(path)
+
+
+def test_file_of_an_earlier_version_counts_what_it_numbered_as_sent(tmp_path: Path) -> None:
+    """A version that did not keep what it had sent may have sent all of it."""
+    path = tmp_path / "device.db"
+    connection = sqlite3.connect(path)
+    for statement in (*TABLES, "UPDATE device SET last_n = 3", "PRAGMA user_version = 1"):
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+    store = Store(path)
+
+    assert (store.sent(), store.next_n(), store.set_aside()) == (3, 4, [])
+    store.close()
 
 
 def test_transaction_keeps_all_or_nothing(store: Store) -> None:

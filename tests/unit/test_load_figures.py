@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.load import plan, report
+from clients.load import command, plan, report
 from clients.load.figures import BUCKET_GROWTH, SHORTEST_MS, Histogram, Meter
 from clients.load.plan import Options
 from clients.load.sums import Sums
@@ -110,6 +110,23 @@ def test_a_report_has_a_line_for_each_part() -> None:
     text = report.text(made)
     assert [*json.loads(text)] == [line.split('"')[1] for line in text.splitlines()[1:-1]]
     assert [*report.lines(made)][-1] == "NOT CHECKED: the server did not answer"
+    early = msgspec.structs.replace(made, durations={}, phases={})
+    assert [*report.lines(early)] == ["NOT CHECKED: the server did not answer"]
+
+
+def test_what_cannot_be_read_or_written_is_named_before_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broken ready file and a report that would have no folder are told by their names."""
+    broken, lost = tmp_path / "broken.json", tmp_path / "none" / "report.json"
+    broken.write_text("{")
+
+    codes = [command.load(command.Asked(ready_file=broken, json=json)) for json in (None, lost)]
+
+    first, second = capsys.readouterr().err.splitlines()
+    assert codes == [command.FAILED, command.MISUSED]
+    assert str(broken) in first
+    assert str(lost) in second
 
 
 # The schedule.

@@ -45,11 +45,13 @@ def test_every_variable_is_taken(tmp_path: Path) -> None:
             "FIELDSYNC_CATALOG": str(file),
             "FIELDSYNC_LOG_LEVEL": "WARNING",
             "FIELDSYNC_ALLOW_LOOPBACK_VENDORS": "1",
+            "FIELDSYNC_EXCHANGE_DIR": str(tmp_path),
         }
         | {settings.COMPRESS: "5", settings.WINDOW: "20"}
         | {name: str(number) for number, name in enumerate(settings.LIMITS.values(), 7)}
         | {name: str(number) for number, name in enumerate(settings.UPKEEP.values(), 20)}
         | {name: str(number) for number, name in enumerate(settings.WORK.values(), 40)}
+        | {name: str(number) for number, name in enumerate(settings.SERVING.values(), 50)}
         | {name: str(number) for number, name in enumerate((*settings.CODE.values(), settings.CODE_CHILDREN), 50)}
     )
 
@@ -57,7 +59,9 @@ def test_every_variable_is_taken(tmp_path: Path) -> None:
     assert (given.redis_url, given.host, given.port) == ("redis://h/0", "0.0.0.0", 0)
     assert (given.state_dir, given.catalog, given.log_level) == (tmp_path, file, "warning")
     assert given.allow_loopback_vendors is True
+    assert given.exchange_dir == tmp_path
     assert given.worker_port == 8_081
+    assert (given.body_seconds_max, given.connections_max) == (50, 51)
     assert given.upkeep == Rules(seconds=20, rows=21, answers_days=22, credentials_days=23, marks_hours=24)
     assert given.work == worker.Limits(planning=40, carrying=41, tenant=42, lease_seconds=43)
     code = {"processor_ms": 50, "waiting_ms": 51, "memory_bytes": 52, "input_bytes": 53, "output_bytes": 54}
@@ -108,6 +112,8 @@ def test_the_known_variables_are_those_that_are_read() -> None:
         ("FIELDSYNC_LOG_LEVEL", "loud"),
         ("FIELDSYNC_ALLOW_LOOPBACK_VENDORS", "perhaps"),
         ("FIELDSYNC_BODY_BYTES_MAX", "-7"),
+        ("FIELDSYNC_BODY_SECONDS_MAX", "-7"),
+        ("FIELDSYNC_CONNECTIONS_MAX", "all"),
         ("FIELDSYNC_PUSH_MUTATIONS_MAX", "many"),
         ("FIELDSYNC_COMPRESS_BYTES_MIN", "-7"),
         ("FIELDSYNC_ZSTD_WINDOW_LOG_MAX", "28"),

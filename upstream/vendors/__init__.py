@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from upstream import contract, manifest_file
 from upstream.errors import BadConnection
+from upstream.vendors.csv import hooks as csv
 from upstream.vendors.gusto import hooks as gusto
 from upstream.vendors.quickbooks import hooks as quickbooks
 
@@ -31,6 +32,7 @@ HOOKS: Final[dict[str, Callable[[Connector, Mapping[str, str]], Caller]]] = {
 }
 """What stands before the connector of a system that is odd."""
 
+FILES: Final = "csv"
 MANIFEST: Final = "connector.toml"
 CONTRACT: Final = "contract.toml"
 MAPPINGS: Final = "mappings"
@@ -63,8 +65,13 @@ def mappings(name: str) -> dict[str, str]:
     return {each.name.removesuffix(".toml"): each.read_text() for each in files if each.name.endswith(".toml")}
 
 
-def dressed(name: str, connector: Connector, config: Mapping[str, str]) -> Caller:
-    """Return what carries out a system's operations: its hook, with the connector behind it, or the connector."""
+def dressed(name: str, connector: Connector, config: Mapping[str, str], *, exchange_dir: str = "") -> Caller:
+    """Return what carries out a system's operations: its hook, with the connector behind it, or the connector.
+
+    `exchange_dir` is the folder that the operator set aside for files; empty: there is none.
+    """
+    if name == FILES:
+        return csv.Hooks(connector, config, exchange_dir)
     return HOOKS[name](connector, config) if name in HOOKS else connector
 
 

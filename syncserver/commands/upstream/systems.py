@@ -17,6 +17,7 @@ from upstream.worker import System
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from upstream.connections import Connection
     from upstream.contract import Contract
@@ -36,13 +37,20 @@ class Systems:
     """The systems of all connections, and the one way out to them."""
 
     def __init__(
-        self, database: Database, keys: Sequence[bytes], *, allow_loopback: bool, redis_url: str | None
+        self,
+        database: Database,
+        keys: Sequence[bytes],
+        *,
+        allow_loopback: bool,
+        redis_url: str | None,
+        exchange_dir: Path | None = None,
     ) -> None:
         self._database = database
         self.mappings = Parsed()
         self.keeper = Keeper(database, keys)
         self.http = Http(allow_loopback=allow_loopback)
         self.allow_loopback = allow_loopback
+        self._exchange_dir = "" if exchange_dir is None else str(exchange_dir)
         self._budgets: budgets.Budgets = budgets.Local(clock)
         self._breaker: breaker.Breaker = breaker.Local(clock)
         self._redis = None if redis_url is None else shared.connect(redis_url)
@@ -84,7 +92,7 @@ class Systems:
         connector = self.connector(connection)
         if connection.manifest_text is not None:
             return System(manifest=self.manifest(connection), caller=connector, absorb=self.absorb)
-        dressed = vendors.dressed(connection.manifest, connector, connection.config)
+        dressed = vendors.dressed(connection.manifest, connector, connection.config, exchange_dir=self._exchange_dir)
         return System(manifest=self.manifest(connection), caller=dressed, absorb=self.absorb)
 
     async def mapping(self, connection: Connection) -> tuple[Manifest, MappingSet]:

@@ -27,7 +27,7 @@ UPDATE tokens SET revoked_at = now() WHERE tenant_id = $1 AND rid = $2 AND revok
 INSERT INTO enrolment_codes (tenant_id, digest, person, reusable, expires_at)
 SELECT p.tenant_id, $2, p.person, $4, now() + make_interval(secs => $5::double precision)
 FROM persons AS p
-WHERE p.tenant_id = $1 AND p.person = $3 AND p.removed_at IS NULL
+WHERE p.tenant_id = $1 AND p.person = $3 AND p.removed_at IS NULL AND p.role = 'technician'
 RETURNING person
 
 -- name: use_code
@@ -37,7 +37,8 @@ FROM persons AS p
 WHERE c.tenant_id = $1 AND c.digest = $2 AND (c.reusable OR c.used_at IS NULL)
   AND (c.expires_at IS NULL OR c.expires_at > now())
   AND p.tenant_id = c.tenant_id AND p.person = c.person AND p.removed_at IS NULL
-RETURNING p.person, p.role
+  AND p.role = 'technician'
+RETURNING p.person
 
 -- name: share
 INSERT INTO replica_persons (tenant_id, rid, person) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING

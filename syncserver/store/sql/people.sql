@@ -4,9 +4,11 @@
 SELECT tenant_id, name FROM tenants ORDER BY tenant_id
 
 -- name: put_person
--- Somebody who left and is made known again may come back.
-INSERT INTO persons (tenant_id, person, name, role) VALUES ($1, $2, $3, $4)
+-- Somebody who left and is made known again may come back. Unless $5, nobody gets another name or role.
+INSERT INTO persons AS p (tenant_id, person, name, role) VALUES ($1, $2, $3, $4)
 ON CONFLICT (tenant_id, person) DO UPDATE SET name = excluded.name, role = excluded.role, removed_at = NULL
+WHERE $5 OR (p.name = excluded.name AND p.role = excluded.role)
+RETURNING person
 
 -- name: greet
 -- A sign-in brings name and role up to date, but nobody back who was removed.

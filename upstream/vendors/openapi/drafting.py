@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from upstream import manifest_file, openapi, schema
+from upstream import manifest_file, openapi
 from upstream.errors import BadManifest
 from upstream.schema import Schema, Unreadable
 from upstream.vendors.openapi import guesses, toml
@@ -181,7 +181,9 @@ class _Sketch:
         method, path = _split(operation)
         fields = self._answer(method, path)
         if not each.find_by or not (each.marker or each.natural_key):
-            raise Unreadable(f"{operation}: say by find_by which parameter is given the mark, and by marker where it is put")
+            raise Unreadable(
+                f"{operation}: say by find_by which parameter is given the mark, and by marker where it is put"
+            )
         items = guesses.list_path(fields)
         made.setdefault("query", {})[each.find_by] = f"${{value.{each.marker or each.natural_key}}}"
         within = (f"{items}.*" if items else "*") if items is not None else ""
@@ -263,5 +265,3 @@ def _offer(document: Mapping[str, Any], method: str, path: str, found: Mapping[s
         fields=tuple(f"{field.path}{'*' if field.required else ''}" for field in sent),
         lists=method in READS and guesses.list_path(answer) is not None,
     )
-
-

@@ -23,7 +23,15 @@ WRAPPED: Final = ("", "meta", "paging", "pagination", "links", "paging.next", "m
 OFFSETS: Final = ("offset", "skip", "$skip", "start", "start_index")
 PAGES: Final = ("page", "page_number", "pageNumber", "pageNo")
 SIZES: Final = ("limit", "per_page", "perPage", "page_size", "pageSize", "size", "count", "$top", "max_results", "per")
-SINCES: Final = ("updated_since", "modified_since", "changed_since", "updated_after", "modified_after", "since", "updatedSince")
+SINCES: Final = (
+    "updated_since",
+    "modified_since",
+    "changed_since",
+    "updated_after",
+    "modified_after",
+    "since",
+    "updatedSince",
+)
 PAGE_SIZE: Final = 100
 
 
@@ -46,7 +54,7 @@ def auth(document: Mapping[str, Any], name: str = "") -> dict[str, Any]:
     if kind == "mutualtls":
         return {"kind": "mtls"}
     if kind == "openidconnect":
-        raise Unreadable("the document leads to an OpenID configuration; give auth with its authorize_url and token_url")
+        raise Unreadable("the document leads to an OpenID page; give auth with its authorize_url and token_url")
     return {"kind": "bearer"}
 
 
@@ -61,7 +69,11 @@ def _oauth2(found: Mapping[str, Any]) -> dict[str, Any]:
         return {"kind": "oauth2_code", **places, "scopes": [*_table(code.get("scopes"))]}
     program = _table(flows.get("clientCredentials")) or (dict(found) if found.get("flow") == "application" else {})
     if program.get("tokenUrl"):
-        return {"kind": "client_credentials", "token_url": program["tokenUrl"], "scopes": [*_table(program.get("scopes"))]}
+        return {
+            "kind": "client_credentials",
+            "token_url": program["tokenUrl"],
+            "scopes": [*_table(program.get("scopes"))],
+        }
     raise Unreadable("the document's way of signing in is one that no service can use; give auth")
 
 

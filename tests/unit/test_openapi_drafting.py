@@ -1,0 +1,245 @@
+"""A manifest from an OpenAPI document and what is chosen of it, whatever kind of sign-in and paging it has."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+
+import pytest
+
+from upstream import manifest_file
+from upstream.errors import BadManifest
+from upstream.vendors.openapi import drafting, guesses, toml
+from upstream.vendors.openapi.choices import Choice
+
+
+def document(**changes):
+    """Return a document of a small system."""
+    job = {
+        "type": "object",
+        "required": ["title"],
+        "properties": {
+            "id": {"type": "string", "readOnly": True},
+            "title": {"type": "string", "maxLength": 80},
+            "status": {"type": "string", "enum": ["open", "done"]},
+            "reference": {"type": "string"},
+            "lines": {"type": "array", "items": {"type": "object", "properties": {"hours": {"type": "number"}}}},
+        },
+    }
+    answer = {
+        "200": {"description": "", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}}}
+    }
+    sent = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}}}
+    listed = {
+        "type": "object",
+        "properties": {"data": {"type": "array", "items": {"$ref": "#/components/schemas/Job"}}},
+    }
+    listed["properties"]["next_cursor"] = {"type": "string"}
+    account = {"name": "account", "in": "path", "required": True, "schema": {"type": "string"}}
+    query = [{"name": name, "in": "query"} for name in ("cursor", "updated_since", "reference")]
+    pages = {"200": {"description": "", "content": {"application/json": {"schema": listed}}}}
+    made = {
+        "openapi": "3.0.3",
+        "info": {"title": "Small jobs"},
+        "servers": [{"url": "https://{region}.small.example/v2", "variables": {"region": {"default": "eu"}}}],
+        "paths": {
+            "/me": {"get": {"summary": "Who I am", "responses": {"200": {"description": ""}}}},
+            "/accounts/{account}/jobs": {
+                "parameters": [account],
+                "get": {"summary": "Jobs", "parameters": query, "responses": pages},
+                "post": {"requestBody": sent, "responses": answer},
+            },
+            "/accounts/{account}/jobs/{job}": {
+                "parameters": [account, {"name": "job", "in": "path", "required": True}],
+                "get": {"responses": answer},
+                "patch": {"requestBody": sent, "responses": answer},
+                "delete": {"responses": {"204": {"description": ""}}},
+            },
+        },
+        "components": {"schemas": {"Job": job}, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+    }
+    return {**made, **changes}
+
+
+JOB = {
+    "create": "POST /accounts/{account}/jobs",
+    "update": "PATCH /accounts/{account}/jobs/{job}",
+    "read": "GET /accounts/{account}/jobs/{job}",
+    "find": "GET /accounts/{account}/jobs",
+    "void": "DELETE /accounts/{account}/jobs/{job}",
+    "find_by": "reference",
+    "marker": "reference",
+}
+
+
+def chosen(**changes):
+    """Return what is chosen of it."""
+    table = {"system": "small", "verify": "GET /me", "written": {"job": JOB}}
+    table["told"] = {"job": {"list": "GET /accounts/{account}/jobs"}}
+    return drafting.choice({**table, **changes})
+
+
+def drafted(*args, **more):
+    """Return the manifest of a draft, as the engine reads it."""
+    return manifest_file.parse(drafting.draft(*args, **more).manifest)
+
+
+def test_all_that_is_on_offer_is_listed():
+    """Each operation comes with what it does, what it sends, and whether it lists."""
+    offers = {offer.operation: offer for offer in drafting.offered(document())}
+
+    assert list(offers)[:3] == ["GET /me", "GET /accounts/{account}/jobs", "POST /accounts/{account}/jobs"]
+    assert offers["GET /accounts/{account}/jobs"].lists
+    assert not offers["GET /me"].lists
+    assert offers["POST /accounts/{account}/jobs"].effect == "write"
+    fields = offers["POST /accounts/{account}/jobs"].fields
+    assert set(fields) == {"title*", "status", "reference", "lines", "lines.*.hours"}
+
+
+def test_what_is_chosen_becomes_a_manifest():
+    """Paths have settings and the record in their holes; lists are paged; a mark is looked for."""
+    found = drafted(document(), chosen())
+
+    assert (found.system, found.title, found.base_url) == ("small", "Small jobs", "https://eu.small.example/v2")
+    assert list(found.config) == ["account"]
+    assert found.operations["update_job"].path == "/accounts/${config.account}/jobs/${remote.id}"
+    assert found.operations["find_job"].query == {"reference": "${value.reference}"}
+    assert found.operations["list_job"].query == {"updated_since": "${value.since}"}
+    assert (found.operations["list_job"].pagination.param, found.operations["list_job"].answer.items) == (
+        "cursor",
+        "data",
+    )
+    target = found.targets["job"]
+    assert (target.write, target.marker, target.void) == ("search", "reference", "void_job")
+    assert found.discovery["job"].describes == "create_job"
+
+
+def test_the_fields_come_from_the_request_itself():
+    """What can be sent is known before anything was sent; what the vendor fills in is none of it."""
+    [schema] = drafting.draft(document(), chosen()).schemas.values()
+
+    fields = schema.by_path()
+    assert "id" not in fields
+    assert (fields["title"].required, fields["title"].length_max) == (True, 80)
+    assert fields["status"].choices == ("open", "done")
+    assert fields["lines.*.hours"].type == "number"
+
+
+@pytest.mark.parametrize(
+    ("change", "write"),
+    [
+        ({"key_header": "Idempotency-Key"}, "native"),
+        ({}, "search"),
+        ({"find": "", "version": "status"}, "versioned"),
+        ({"find": "", "marker": "", "find_by": ""}, "none"),
+        ({"create": "PATCH /accounts/{account}/jobs/{job}"}, "upsert"),
+    ],
+)
+def test_the_strongest_class_that_is_chosen_for_is_taken(change, write):
+    """A key, an address of our own, a version, a mark, nothing: in this order."""
+    found = drafted(document(), chosen(written={"job": JOB | change}))
+
+    assert found.targets["job"].write == write
+
+
+FLOW = {"authorizationUrl": "https://a.example", "tokenUrl": "https://t.example", "scopes": {"jobs": ""}}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kind"),
+    [
+        ({"type": "apiKey", "in": "header", "name": "X-Key"}, "ApiKey"),
+        ({"type": "apiKey", "in": "query", "name": "key"}, "ApiKey"),
+        ({"type": "http", "scheme": "basic"}, "Basic"),
+        ({"type": "http", "scheme": "bearer"}, "Bearer"),
+        ({"type": "oauth2", "flows": {"authorizationCode": FLOW}}, "OAuth2Code"),
+        ({"type": "oauth2", "flows": {"clientCredentials": FLOW}}, "ClientCredentials"),
+        ({"type": "oauth2", "flow": "accessCode", **FLOW}, "OAuth2Code"),
+        ({"type": "oauth2", "flow": "application", **FLOW}, "ClientCredentials"),
+        ({"type": "mutualTLS"}, "Mtls"),
+    ],
+)
+def test_every_way_of_signing_in_that_a_document_can_name(scheme, kind):
+    """A scheme of the document is a kind of the manifest."""
+    found = drafted(document(components={**document()["components"], "securitySchemes": {"it": scheme}}), chosen())
+
+    assert type(found.auth).__name__ == kind
+
+
+@pytest.mark.parametrize(
+    ("auth", "kind"),
+    [
+        ({"kind": "none"}, "NoAuth"),
+        ({"kind": "oauth1", "realm": "r"}, "OAuth1"),
+        ({"kind": "session", "operation": "verify", "token": "token", "name": "X-Session"}, "Session"),
+        (
+            {"kind": "jwt_bearer", "token_url": "https://t.example", "issuer": "i", "subject": "s", "audience": "a"},
+            "JwtBearer",
+        ),
+    ],
+)
+def test_every_way_of_signing_in_that_it_cannot(auth, kind):
+    """What no document can say is given as a table of the manifest."""
+    assert type(drafted(document(), chosen(auth=auth)).auth).__name__ == kind
+
+
+@pytest.mark.parametrize(
+    ("query", "answer", "headers", "kind"),
+    [
+        (["after"], ["data", "paging.next.after"], [], "cursor"),
+        ([], ["value", "@odata.nextLink"], [], "next_url"),
+        ([], ["data", "links.next"], [], "next_url"),
+        (["page"], ["data"], ["Link"], "link"),
+        (["offset", "limit"], ["data"], [], "offset"),
+        (["page", "per_page"], ["data"], [], "page"),
+        (["status"], ["data"], [], "single"),
+    ],
+)
+def test_how_a_list_is_paged_is_read_off_its_names(query, answer, headers, kind):
+    """A cursor, an address, a header, an offset, a number: in this order."""
+    assert guesses.pagination(query, answer, headers)["kind"] == kind
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"verify": "GET /nobody"}, "the document has no operation GET /nobody"),
+        ({"verify": "me"}, "'me' is no operation; write METHOD /path"),
+        ({"auth": "other"}, "no way of signing in 'other' (there are: key)"),
+        ({"written": {"job": JOB | {"find_by": ""}}}, "say by find_by which parameter is given the mark"),
+        ({"told": {"me": {"list": "GET /me"}}}, "no list is found in the answer; say items"),
+        ({"system": "No Name"}, "is no name"),
+    ],
+)
+def test_what_cannot_be_drafted_is_said(change, said):
+    """Each mistake names what was looked for and what there is."""
+    with pytest.raises(BadManifest) as caught:
+        drafting.draft(document(), chosen(**change))
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"openapi: 3.0.0", b'{"paths": []}', b"\xff"])
+def test_what_is_no_document_is_refused(text):
+    """Only JSON with paths is one."""
+    with pytest.raises(BadManifest):
+        drafting.read(text)
+
+
+def test_a_document_that_is_one_is_read():
+    """A document survives being sent."""
+    assert drafting.read(json.dumps(document()).encode()) == document()
+
+
+def test_a_choice_names_its_mistakes():
+    """A key that nobody knows is told by its place."""
+    with pytest.raises(BadManifest, match="written"):
+        drafting.choice({"system": "s", "verify": "GET /me", "written": {"job": {"creates": "x"}}})
+
+
+def test_tables_as_text_are_the_same_tables():
+    """Whatever can stand in a manifest comes out of its text again."""
+    table = {"a": 'one "two" \\ three', "b": {"c": True, "d.e": {"f": [1, 2.5, {"g": "ü"}]}}, "h": {"i": {"j": {}}}}
+
+    assert tomllib.loads(toml.written(table)) == table
+    assert isinstance(chosen(), Choice)

@@ -1,0 +1,1 @@
+"""Files of rows over a folder or SFTP, for whatever has no interface: payroll bureaus, old ERPs."""

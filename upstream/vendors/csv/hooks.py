@@ -1,0 +1,248 @@
+"""Carrying rows in files: what is told within a moment goes into one file, and what comes in is read file by file.
+
+Out: `out/<object>-<time>-<id>.csv`, put there under another name until it is whole, then its manifest. Whoever
+fetches takes a file when its manifest is there. A row has the action, the mark of its object, and the fields;
+the last row of a mark holds. Whether a row was handed over is looked up in the manifests.
+
+In: `in/<object>*.csv`. A file is moved to `done/` when all of its rows are kept here, or to `bad/` with the reason.
+Rows that cannot be taken are put into `bad/` by themselves; the others are taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from uuid import uuid4
+
+import msgspec
+
+from upstream import replies
+from upstream.vendors.csv import feed, places
+from upstream.vendors.csv.feed import Dialect, Unreadable
+from upstream.vendors.csv.places import Refused, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from upstream.bucket import Purpose
+    from upstream.credentials import Credential
+    from upstream.replies import Reply
+    from upstream.vendors.csv.places import Entry, Place
+
+BATCH_SECONDS: Final = 1.0
+"""How long a row waits for others that go into the same file."""
+BATCH_ROWS_MAX: Final = 1_000
+PAGE_ROWS: Final = 500
+SETTLED_SECONDS: Final = 5.0
+"""A file without a manifest that was changed later than this may still be growing."""
+OUT, IN, DONE, BAD = "out", "in", "done", "bad"
+
+
+class Inner(Protocol):
+    """What is needed of the connector: whose connection it is, its credentials, which addresses may be called."""
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Tenant and connection."""
+        ...
+
+    @property
+    def allow_loopback(self) -> bool:
+        """Whether this machine may be called."""
+        ...
+
+    async def credential(self) -> Credential | None:
+        """Return what was given for signing in."""
+        ...
+
+
+class Hooks:
+    """Stands in the connector's place: there is nothing to be called."""
+
+    def __init__(self, inner: Inner, config: Mapping[str, str], exchange_dir: str = "") -> None:
+        self._inner = inner
+        self._config = config
+        self._exchange_dir = exchange_dir
+
+    async def call(
+        self,
+        operation: str,
+        values: Mapping[str, Any],
+        *,
+        remote: Mapping[str, Any] | None = None,  # noqa: ARG002  (a row is addressed by its mark)
+        key: str | None = None,  # noqa: ARG002  (likewise)
+        purpose: Purpose = "normal",  # noqa: ARG002  (files have no budget)
+    ) -> Reply:
+        """Carry out an operation."""
+        verb, _, name = operation.partition("_")
+        match verb:
+            case "put" | "void":
+                return await self._put(name, "upsert" if verb == "put" else "void", values)
+            case "find":
+                return await self._guarded(self._find(name, values))
+            case _:
+                return await self._guarded(self._look())
+
+    async def pages(
+        self,
+        operation: str,
+        values: Mapping[str, Any],  # noqa: ARG002  (a file is read whole)
+        *,
+        purpose: Purpose = "normal",  # noqa: ARG002  (files have no budget)
+    ) -> AsyncIterator[Reply]:
+        """Yield the rows of all files of an object. A file is put away when its last rows have been asked beyond."""
+        name = operation.partition("_")[2]
+        try:
+            async with self._opened(await self._given()) as place:
+                entries = await place.entries(IN)
+                manifests = {entry.name for entry in entries if entry.name.endswith(feed.SUFFIX)}
+                for entry in entries:
+                    if _is_of(name, entry, manifests):
+                        async for reply in self._file(place, entry, entry.name + feed.SUFFIX in manifests):
+                            yield reply
+        except Refused as exc:
+            yield replies.unsent("config", "refused", str(exc))
+        except (Unreachable, FileNotFoundError) as exc:
+            yield replies.unsent("transient", "unreachable", str(exc))
+
+    # Out.
+
+    async def _put(self, name: str, action: str, values: Mapping[str, Any]) -> Reply:
+        """Put a row into the file that goes next, and wait until it is there."""
+        row = {feed.ACTION: action, **values}
+        key = (*self._inner.place, name, tuple(row))
+        batch = _BATCHES.get(key)
+        if batch is None or len(batch.rows) >= BATCH_ROWS_MAX:
+            batch = _BATCHES[key] = _Batch(name)
+            batch.task = asyncio.create_task(self._flush(key, batch))
+        batch.rows.append(row)
+        began = time.monotonic()
+        reply = await asyncio.shield(batch.task)
+        took = round((time.monotonic() - began) * 1_000)
+        return msgspec.structs.replace(reply, took_ms=took, id=str(row[feed.MARK]), request=repr(row))
+
+    async def _flush(self, key: tuple[Any, ...], batch: _Batch) -> Reply:
+        await asyncio.sleep(BATCH_SECONDS)
+        if _BATCHES.get(key) is batch:
+            del _BATCHES[key]
+        return await self._guarded(self._publish(batch))
+
+    async def _publish(self, batch: _Batch) -> Reply:
+        now = datetime.fromtimestamp(time.time(), UTC)
+        name = f"{batch.name}-{now:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.csv"
+        content = feed.written(batch.rows, self._dialect)
+        manifest = feed.vouched(name, content, batch.rows)
+        async with self._opened(await self._given()) as place:
+            await place.write(f"{OUT}/{name}", content)
+            await place.write(f"{OUT}/{name}{feed.SUFFIX}", msgspec.json.encode(manifest))
+        return replies.Reply(kind="ok", status=200, item={"file": name}, raw=name)
+
+    async def _find(self, name: str, values: Mapping[str, Any]) -> Reply:
+        """Tell whether a row was handed over: by the manifests, newest first."""
+        mark = str(values[feed.MARK])
+        wanted = {feed.digest({feed.ACTION: action, **values}) for action in ("upsert", "void")}
+        async with self._opened(await self._given()) as place:
+            for folder in (OUT, f"{OUT}/taken"):
+                for entry in reversed(await place.entries(folder)):
+                    if not entry.name.startswith(f"{name}-") or not entry.name.endswith(feed.SUFFIX):
+                        continue
+                    manifest = await _manifest(place, f"{folder}/{entry.name}")
+                    if mark in manifest.marks:
+                        item = dict(values) if manifest.marks[mark] in wanted else {feed.MARK: mark}
+                        return replies.Reply(kind="ok", status=200, items=[{**item, "id": mark}], id=mark)
+        return replies.Reply(kind="not_found", code="not_handed_over", message="no file of ours has this mark")
+
+    async def _look(self) -> Reply:
+        async with self._opened(await self._given()) as place:
+            return replies.Reply(kind="ok", status=200, item={"waiting": len(await place.entries(IN))})
+
+    # In.
+
+    async def _file(self, place: Place, entry: Entry, has_manifest: bool) -> AsyncIterator[Reply]:  # noqa: FBT001  (one of two ways a file comes)
+        path = f"{IN}/{entry.name}"
+        content = await place.read(path, feed.FILE_BYTES_MAX)
+        try:
+            manifest = await _manifest(place, path + feed.SUFFIX) if has_manifest else None
+            if manifest is not None:
+                feed.check(content, manifest)
+            good, bad = feed.read(content, self._dialect, self._config.get("id_column") or "id")
+            if manifest is not None:
+                feed.count(len(good) + len(bad), manifest)
+        except Unreadable as exc:
+            await self._put_away(place, entry, has_manifest, BAD)
+            await place.write(f"{BAD}/{entry.name}.reason.txt", f"{entry.name} {exc}\n".encode())
+            return
+        if bad:
+            await place.write(f"{BAD}/{entry.name}.rows.csv", feed.refused(bad, self._dialect))
+        for first in range(0, len(good), PAGE_ROWS):
+            yield replies.Reply(kind="ok", status=200, items=list(good[first : first + PAGE_ROWS]))
+        await self._put_away(place, entry, has_manifest, DONE)
+
+    async def _put_away(self, place: Place, entry: Entry, has_manifest: bool, folder: str) -> None:  # noqa: FBT001  (likewise)
+        await place.move(f"{IN}/{entry.name}", f"{folder}/{entry.name}")
+        if has_manifest:
+            await place.move(f"{IN}/{entry.name}{feed.SUFFIX}", f"{folder}/{entry.name}{feed.SUFFIX}")
+
+    # Both.
+
+    @property
+    def _dialect(self) -> Dialect:
+        given = {name: self._config[name] for name in ("delimiter", "encoding", "decimal") if self._config.get(name)}
+        if given.get("delimiter", ",") not in feed.DELIMITERS or given.get("encoding", "utf-8") not in feed.ENCODINGS:
+            raise Refused(f"delimiter is one of {feed.DELIMITERS}, encoding one of {', '.join(feed.ENCODINGS)}")
+        return Dialect(**given)
+
+    def _opened(self, given: Mapping[str, str]) -> AbstractAsyncContextManager[Place]:
+        return places.opened(
+            self._config, given, exchange_dir=self._exchange_dir, allow_loopback=self._inner.allow_loopback
+        )
+
+    async def _given(self) -> Mapping[str, str]:
+        found = await self._inner.credential()
+        return found.given if found is not None else {}
+
+    async def _guarded(self, step: Any) -> Reply:
+        """Return what came of a step, also where the place did not let it happen."""
+        try:
+            reply: Reply = await step
+        except Refused as exc:
+            return replies.unsent("config", "refused", str(exc))
+        except Unreachable as exc:
+            if exc.done:
+                return replies.Reply(kind="unknown", code="unreachable", message=str(exc))
+            return replies.unsent("transient", "unreachable", str(exc))
+        except FileNotFoundError as exc:
+            return replies.unsent("transient", "gone", f"{exc} is not there any more")
+        return reply
+
+
+class _Batch:
+    """Rows that go into one file."""
+
+    task: asyncio.Task[Reply]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rows: list[dict[str, Any]] = []
+
+
+_BATCHES: Final[dict[tuple[Any, ...], _Batch]] = {}
+"""The files that are being filled, of all connections of this process: those who fill them do not know each other."""
+
+
+async def _manifest(place: Place, path: str) -> feed.Manifest:
+    content = await place.read(path, feed.FILE_BYTES_MAX)
+    try:
+        return msgspec.json.decode(content, type=feed.Manifest)
+    except msgspec.DecodeError as exc:
+        raise Unreadable(f"has a manifest that is none: {exc}") from exc
+
+
+def _is_of(name: str, entry: Entry, manifests: set[str]) -> bool:
+    """Tell whether a file is one of an object, and whole: vouched for, or not changed for a while."""
+    if not entry.name.startswith(name) or not entry.name.lower().endswith(".csv"):
+        return False
+    return entry.name + feed.SUFFIX in manifests or time.time() - entry.changed >= SETTLED_SECONDS
