@@ -58,6 +58,9 @@ UPKEEP: Final = {
     "answers_days": "FIELDSYNC_ANSWERS_KEPT_DAYS",
     "credentials_days": "FIELDSYNC_CREDENTIALS_KEPT_DAYS",
     "marks_hours": "FIELDSYNC_MARKS_KEPT_HOURS",
+    "inbox_days": "FIELDSYNC_INBOX_KEPT_DAYS",
+    "messages_days": "FIELDSYNC_MESSAGES_KEPT_DAYS",
+    "alerts_days": "FIELDSYNC_ALERTS_KEPT_DAYS",
 }
 """The variable that sets each of the worker's rules: how often, how much at once, how long things are kept."""
 

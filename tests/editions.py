@@ -48,7 +48,7 @@ def _shrunk(table: Table) -> None:
     jobs, facts = table["jobs"]["fields"], table["facts"]
     jobs["status"]["rank"] = ["device.assignee", "device.crew", "office", "device.former"]
     jobs["place"]["tie"], facts["against_edit"] = "last", "keep_edit"
-    jobs["notes"]["merge"] = "text3"
+    del jobs["notes"]["merge"]
     table["crates"]["against_edit"] = "delete_wins"
     table["crates"]["fields"]["colour_code"] = {"kind": "integer", "write": ["device", "office"], "tie": "last"}
     del table["memos"]

@@ -43,6 +43,7 @@ UNHEARD: Final = frozenset({"unknown_record", "missing_parent", "bad_id", "unkno
 """Refusals after which a person has to look: nothing was judged."""
 
 _SQL: Final = store.statements("inbox")
+_UNKNOWN: Final = Ended(state="ignored", reason="it is not known here, and the mapping makes none of its own")
 _VERDICT: Final = msgspec.json.Decoder(MutationVerdict)
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
 
@@ -75,8 +76,15 @@ class Absorber:
         if there.record is None:
             return await self._gone(reached, into, there, known, guard)
         self._saw(reached.connection.tenant_id, reached.connection.connection, there.object, there.record)
-        if not known.record_id and not into.create:
-            return Ended(state="ignored", reason="it is not known here, and the mapping makes none of its own")
+        if not known.record_id and not into.create and not into.match:
+            return _UNKNOWN
+        return await self._state(reached, into, there, known, guard)
+
+    async def _state(
+        self, reached: Reached, into: IntoMapping, there: There, known: Known, guard: Guard
+    ) -> Ended | Later:
+        """Take in a record that is there."""
+        assert there.record is not None, "what is gone is no state"
         local, missing = await self._locals(reached, into, there.record)
         if missing:
             names = ", ".join(f"{name} {remote_id}" for name, remote_id in missing)
@@ -84,7 +92,24 @@ class Absorber:
         made = self._made(reached, into, there, known, local)
         if isinstance(made, Ended):
             return made
+        if not known.record_id and into.match:
+            known = await self._matched(reached, into, there, made[0])
+        if not known.record_id and not into.create:
+            return _UNKNOWN
         return await self._write(reached, into, there, known, made, guard)
+
+    async def _matched(self, reached: Reached, into: IntoMapping, there: There, now: Mapping[str, Any]) -> Known:
+        """Return the one record of ours that says the same in all fields of `match`; none if there are several."""
+        wanted = {name: now.get(name) for name in into.match}
+        if any(value in (None, "") for value in wanted.values()):
+            return Known()
+        place = (reached.connection.tenant_id, reached.connection.connection, there.object)
+        async with self._database.transaction(place[0]) as session:
+            rows = await session.fetch(_SQL["matched"], *place, into.collection, store.as_json(wanted))
+        if len(rows) != 1:
+            return Known()
+        record_id = rows[0]["record_id"]
+        return Known(collection=into.collection, record_id=record_id, key=record_id)
 
     # What keeps it from being taken in.
 

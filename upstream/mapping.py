@@ -141,13 +141,15 @@ class IntoMapping(_Table, frozen=True, kw_only=True):
     """How a record of theirs becomes fields of ours; `rows` name our fields as targets.
 
     The context has their record as `record`, `config`, and as `local.<name>` our id of what a reference
-    in it names. What is not known here yet is made if `create`; what is gone there is kept here, or
-    deleted in the system's name.
+    in it names. What is not known here yet is tied to the one record of ours that has the same in all
+    fields of `match`, else it is made if `create`; what is gone there is kept here, or deleted in the
+    system's name.
     """
 
     object: str
     collection: str
     when: tuple[Condition, ...] = ()
+    match: tuple[str, ...] = ()
     create: bool = True
     gone: Literal["keep", "delete"] = "keep"
     refs: dict[str, Ref] = {}

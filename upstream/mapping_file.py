@@ -117,6 +117,10 @@ def _outward(mapping: ObjectMapping, path: Path) -> Iterator[tuple[Path, str]]:
 
 def _inward(mapping: IntoMapping, path: Path) -> Iterator[tuple[Path, str]]:
     yield from _conditions(mapping.when, (*path, "when"), ["record", "config"])
+    made = [row.target for row in mapping.rows]
+    for name in mapping.match:
+        if name not in made:
+            yield (*path, "match"), f"{name!r} is made by no row{did_you_mean(name, made)}"
     for place, row in enumerate(mapping.rows):
         if "." in row.target:
             yield (*path, "rows", place, "target"), f"{row.target!r} is no field of ours: those have no parts"

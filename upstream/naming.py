@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from replication.catalog_sheet import did_you_mean
 from upstream import holes, making
 
@@ -94,7 +96,7 @@ class Names:
             yield from self._in_record(rest, items)
         elif root == "rows" and rest and rest[0] not in each.gather:
             yield f"rows.{rest[0]} is not gathered (there are: {', '.join(each.gather) or 'none'})"
-        elif root == "period" and each.period is None:
+        elif root == "period" and each.period is None and not _is_late(each):
             yield "the mapping has no period"
         elif root in ("config", "period", "late"):
             yield from self._in_words(root, rest)
@@ -125,6 +127,11 @@ class Names:
     def _no_collection(self, name: str) -> str:
         there: list[Any] = list(self.catalog.collections) if self.catalog is not None else []
         return f"there is no collection {name!r}{did_you_mean(name, there)}"
+
+
+def _is_late(each: ObjectMapping) -> bool:
+    """Tell whether an object carries what came too late: it is made of the context of the closed one."""
+    return any(text.startswith(("late.", "${late.")) for _, text in holes.texts(msgspec.to_builtins(each)))
 
 
 def _no_field(name: str, collection: Collection) -> str:

@@ -242,6 +242,12 @@ async def put(session: Session, tenant_id: int, made: Sequence[Message]) -> int:
     return len(new)
 
 
+async def prune(session: Session, tenant_id: int, *, days: int, limit: int) -> int:
+    """Forget messages this old that are on their way to nobody; return how many."""
+    done: str = await session.execute(_SQL["prune"], tenant_id, days, limit)
+    return int(done.rpartition(" ")[2])
+
+
 async def gather(database: Database, tenant_id: int) -> int:
     """Make messages of what happened since it was last looked; return how many."""
     async with database.transaction(tenant_id) as session:

@@ -13,7 +13,7 @@ import msgspec
 from cyclopts import validators
 
 from syncserver import settings
-from syncserver.cli import aligned, outcome
+from syncserver.cli import aligned, drafting, outcome
 from syncserver.commands.upstream import dryrun, folder
 from syncserver.commands.upstream.acting import operator
 from syncserver.commands.upstream.connections import DAY_SECONDS, Connections
@@ -46,6 +46,7 @@ NAMES: Final = (
 Records = Annotated[int, cyclopts.Parameter(validator=validators.Number(gte=1, lte=dryrun.RECORDS_MAX))]
 
 app = cyclopts.App(name="connections", help="Systems, and the connections to them.")
+app.command(drafting.draft)
 
 
 @app.command(name="list")

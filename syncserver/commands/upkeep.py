@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from syncserver.commands.upstream import pruning
 from syncserver.store import db, people, proofs, upkeep
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     answers_days: int = 30
     credentials_days: int = 30
     marks_hours: int = 24
+    inbox_days: int = 30
+    messages_days: int = 30
+    alerts_days: int = 90
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +106,9 @@ TASKS: Final[dict[str, Callable[[Job], Awaitable[int]]]] = {
     "marks": _marks,
     "verdicts": _verdicts,
     "proofs": _proofs,
+    "events": pruning.events,
+    "messages": pruning.messages,
+    "alerts": pruning.over,
 }
 """Every task by name; each returns how many rows it took, and has more to do if that is all it may."""
 

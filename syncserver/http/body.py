@@ -78,7 +78,11 @@ async def read(request: Request[Any, Any, Any], bytes_max: int) -> bytes:
 
 async def decoded(request: Request[Any, Any, Any], bytes_max: int, decoder: msgspec.json.Decoder[T]) -> T:
     """Return the body as a message of the protocol."""
-    body = await read(request, bytes_max)
+    return message(await read(request, bytes_max), decoder)
+
+
+def message(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Return a body that was read as a message of the protocol."""
     try:
         return decoder.decode(body)
     except (ValueError, RecursionError) as exc:

@@ -166,7 +166,7 @@ async def _word(request: Asking) -> Word:
     sent = await body.read(request, parts.found(request).limits.bytes)
     if b'"dot"' not in sent:
         raise Problem("base_required", "send the dot, and the siblings, that the conflict was shown with")
-    return await body.decoded(request, parts.found(request).limits.bytes, _WORD)
+    return body.message(sent, _WORD)
 
 
 def _before(text: str) -> tuple[int, str]:

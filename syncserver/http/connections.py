@@ -382,7 +382,7 @@ async def promote(request: Asking, connection_id: FromPath[str]) -> Response[byt
 async def _optional(request: Asking, decoder: msgspec.json.Decoder[T], otherwise: T) -> T:
     own = parts.found(request)
     sent = await body.read(request, own.limits.bytes)
-    return await body.decoded(request, own.limits.bytes, decoder) if sent else otherwise
+    return body.message(sent, decoder) if sent else otherwise
 
 
 def _told(own: Parts, standing: Standing) -> bytes:

@@ -170,7 +170,7 @@ async def _decided(request: Asking, delivery_id: str, word: str, act: Act) -> Re
     """Carry a decision out. One without a body says no more than its address."""
     own = parts.found(request)
     sent = await body.read(request, own.limits.bytes)
-    decision = await body.decoded(request, own.limits.bytes, _DECISION) if sent else Decision()
+    decision = body.message(sent, _DECISION) if sent else Decision()
 
     async def work() -> None:
         await act(request.auth, delivery_id, decision)

@@ -159,7 +159,7 @@ async def release(request: Asking, held_id: FromPath[str]) -> Response[bytes]:
     """Have one judged after all."""
     own = parts.found(request)
     sent = await body.read(request, own.limits.bytes)
-    edited = await body.decoded(request, own.limits.bytes, _EDITED) if sent else Edited()
+    edited = body.message(sent, _EDITED) if sent else Edited()
     verdict, answer = await own.held.release(request.auth, held_id, edited, key=writing.key(request))
     return writing.told(request, own, verdict, answer)
 

@@ -224,7 +224,7 @@ async def cancel(request: Asking, collection: FromPath[str], record_id: FromPath
     """Cancel a work order."""
     rev = _of_work_order(request, collection)
     sent = await body.read(request, parts.found(request).limits.bytes)
-    asked = await body.decoded(request, parts.found(request).limits.bytes, _CANCEL) if sent else Cancel()
+    asked = body.message(sent, _CANCEL) if sent else Cancel()
     return await _write(request, collection, record_id, rev, set=cancelled(asked.reason))
 
 

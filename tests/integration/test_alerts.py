@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from replication.mutation import Mutation
+from syncserver.commands.upkeep import Rules, Upkeep
 from tests.integration.crm_trial import CrmTrial
 from tests.integration.test_inbound import trial, vendor
 from tests.integration.world import seen
@@ -362,3 +363,26 @@ def server_identity(folder: Path) -> tuple[Path, ssl.SSLContext]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair)
     return authority, context
+
+
+async def test_what_is_over_is_forgotten_in_its_time(trial, vendor):
+    """The upkeep takes events, messages and alerts away that came to an end long ago, and nothing that waits."""
+    tenant = trial.world.tenant
+    await trial.tell(changed(vendor.put("c1", name="a"), "old"), changed(vendor.put("c2", name="b"), "young"))
+    await trial.take_in()
+    await trial.tell({"event": "failed", "kind": "customer.changed", "id": "", "version": "1"})
+    await trial.take_in()
+    await trial.run("UPDATE inbox SET ended_at = now() - interval '31 days' WHERE event <> 'young'")
+    old = "INSERT INTO messages VALUES ($1, gen_random_uuid(), 'ping', '{}', now() - interval '31 days')"
+    await trial.run(old, tenant)
+    await trial.run("UPDATE connections SET state = 'broken'")
+    await Watchman(trial).watch()
+    await trial.run("UPDATE connections SET state = 'ok'")
+    await Watchman(trial).watch()
+    await trial.run("UPDATE alerts SET resolved_at = now() - interval '91 days' WHERE rule = 'connection_latched'")
+
+    keeping = Upkeep(trial.database, Rules(), lambda _: None)
+    taken = {task: (await keeping.turn(tenant, task)).rows for task in ("events", "messages", "alerts")}
+
+    assert taken == {"events": 1, "messages": 1, "alerts": 1}
+    assert [row["event"] for row in await trial.ask("SELECT event FROM inbox ORDER BY event")] == ["failed", "young"]

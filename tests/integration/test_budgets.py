@@ -79,7 +79,7 @@ async def test_a_limit_holds_and_is_renewed(counting: budgets.Budgets, clock: Cl
     assert (first[:3], first[3] > 0, later) == ([0, 0, 0], True, 0)
 
 
-async def test_all_buckets_or_none(counting: budgets.Budgets, clock: Clock) -> None:
+async def test_all_buckets_or_none(counting: budgets.Budgets) -> None:
     """Where one bucket has no room, nothing is taken from the others."""
     wide, narrow = bucket_of(limit=2, window_ms=10_000), bucket_of(limit=1, window_ms=10_000)
     assert await counting.take([wide, narrow], "interactive", "1") == 0
@@ -204,7 +204,7 @@ async def test_a_probe_that_fails_doubles_the_wait(remembering: breaker.Breaker,
     assert waits == expected
 
 
-async def test_most_of_many_open_it_too(remembering: breaker.Breaker, clock: Clock) -> None:
+async def test_most_of_many_open_it_too(remembering: breaker.Breaker) -> None:
     """A vendor that fails most calls is left alone, even if now and then one succeeds."""
     key = breaker.key("test", 1, str(next(_numbers)), "read")
 
@@ -214,7 +214,7 @@ async def test_most_of_many_open_it_too(remembering: breaker.Breaker, clock: Clo
     assert opened[-1]
 
 
-async def test_what_one_record_is_refused_for_is_no_fault(remembering: breaker.Breaker, clock: Clock) -> None:
+async def test_what_one_record_is_refused_for_is_no_fault(remembering: breaker.Breaker) -> None:
     """As long as somebody answers, the breaker stays closed."""
     key = breaker.key("test", 1, str(next(_numbers)), "write")
 
@@ -225,7 +225,7 @@ async def test_what_one_record_is_refused_for_is_no_fault(remembering: breaker.B
 
 
 async def test_many_at_once_never_take_too_much(
-    store: Redis, redis_url: str, clock: Clock, worker_clients: Callable[[], Redis]
+    clock: Clock, worker_clients: Callable[[], Redis]
 ) -> None:
     """Thirty-two that ask at the same moment, each over a connection of its own, get the limit and no more."""
     take = bucket_of(limit=20, window_ms=60_000)

@@ -269,3 +269,24 @@ async def test_employees_come_in_by_poll_and_by_call(firm, gusto):
 
     assert told.new == 1
     assert (await firm.records("technicians"))[ANA]["name"] == "Ana Lopez-Ruiz"
+
+
+async def test_an_employee_is_known_by_the_address(firm, gusto):
+    """An employee with a technician's e-mail address is that technician; one whom nobody is like is nobody here."""
+    eve, twin = job(50), job(51)
+    for record, email in ((eve, "eve@firm.example"), (twin, "two@firm.example"), (job(52), "two@firm.example")):
+        told = seen("technicians", record, op="create", set={"name": "Eve", "email": email})
+        await firm.world.submit(firm.world.office(told))
+    gusto.hire("Eve Stone", "eve@firm.example")
+    gusto.hire("Ivo Blank", "nobody@firm.example")
+    gusto.hire("Two Persons", "two@firm.example")
+    await firm.poll()
+    await worked(firm, 1, "2026-01-06T15:00:00Z", "2026-01-06T17:00:00Z", person=eve)
+    assert await firm.work()
+
+    assert {record: fields["name"] for record, fields in (await firm.records("technicians")).items()} == {
+        eve: "Eve Stone",
+        twin: "Eve",
+        job(52): "Eve",
+    }
+    assert hours(gusto) == {("Eve", "2026-01-05", REGULAR, "Technician"): Decimal(2)}

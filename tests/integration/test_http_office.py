@@ -258,7 +258,7 @@ async def test_any_collection_of_the_catalogue_has_its_routes(service: Service) 
     assert found == {"items": [{"id": uid(1), "rev": made["rev"], "name": "North"}], "cursor": None}
 
 
-@pytest.mark.parametrize("name", ["connections", "deliveries", "people"])
+@pytest.mark.parametrize("name", ["reconciliations", "attachments", "people"])
 async def test_a_name_that_the_service_keeps_is_no_collection(service: Service, name: str) -> None:
     """Where no route is yet, nothing is there; the catalogue has no say in it."""
     desk = await service.office()

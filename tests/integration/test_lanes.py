@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import asynccontextmanager
 from itertools import count
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
@@ -29,6 +30,8 @@ _numbers = count(1_000, RECORDS)
 ACTIONS = st.one_of(
     st.tuples(st.just("commit"), st.integers(0, RECORDS - 1)),
     st.tuples(st.just("plan"), st.integers(0, WORKERS - 1)),
+    st.tuples(st.just("plan_over_commit"), st.integers(0, WORKERS - 1)),
+    st.tuples(st.just("plan_over_plan"), st.integers(0, WORKERS - 1)),
     st.tuples(st.just("lease_row"), st.integers(0, WORKERS - 1)),
     st.tuples(st.just("carry"), st.integers(0, WORKERS - 1)),
     st.tuples(st.just("lease"), st.integers(0, WORKERS - 1)),
@@ -75,6 +78,21 @@ class Shelf:
             raise Died
 
 
+class Interrupted:
+    """The database, with something happening between what is read in a snapshot and what is written after that."""
+
+    def __init__(self, database, meanwhile):
+        self.database, self.meanwhile = database, meanwhile
+
+    @asynccontextmanager
+    async def transaction(self, *tenants, snapshot=False):
+        """Open a transaction; before one that writes, let happen what happens."""
+        if not snapshot:
+            await self.meanwhile()
+        async with self.database.transaction(*tenants, snapshot=snapshot) as session:
+            yield session
+
+
 class Bench:
     """A tenant, a connection, some workers, and a vendor in memory."""
 
@@ -107,21 +125,42 @@ class Bench:
         async with self.session() as session:
             self.rows[worker] += await outbox.lease(session, [portion], worker=self.workers[worker], seconds=60)
 
-    async def plan(self, worker):
+    async def plan(self, worker, database=None):
         """Let a worker plan a row that it leased, however long ago that was."""
         if not self.rows[worker]:
             await self.lease_row(worker)
         for row in self.rows[worker][:1]:
-            using = Using(
-                connection=self.connection,
-                mappings=self.trial.mappings,
-                manifest=self.trial.manifest,
-                catalogues=self.catalogues,
-                worker=self.workers[worker],
-                new_id=lambda: str(uuid7()),
-            )
-            await planning.plan_row(self.world.database, row, using)
+            await planning.plan_row(database or self.world.database, row, self.using(worker))
         del self.rows[worker][:1]
+
+    def using(self, worker):
+        """Return what a worker plans with."""
+        return Using(
+            connection=self.connection,
+            mappings=self.trial.mappings,
+            manifest=self.trial.manifest,
+            catalogues=self.catalogues,
+            worker=self.workers[worker],
+            new_id=lambda: str(uuid7()),
+        )
+
+    async def plan_over_commit(self, worker):
+        """Let a record change after a worker has read it and before it stores what it planned."""
+
+        async def meanwhile():
+            await self.commit(0)
+
+        await self.plan(worker, Interrupted(self.world.database, meanwhile))
+
+    async def plan_over_plan(self, worker):
+        """Let a record change, and another worker plan that, after this one has read it."""
+
+        async def meanwhile():
+            await self.commit(0)
+            await self.time_passes(0)
+            await self.plan((worker + 1) % WORKERS)
+
+        await self.plan(worker, Interrupted(self.world.database, meanwhile))
 
     async def lease(self, worker):
         """Let a worker lease a delivery, and do nothing with it yet."""
@@ -193,11 +232,15 @@ async def bench_of(world):
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(actions=st.lists(ACTIONS, min_size=4, max_size=24))
+@example(actions=[("commit", 0), ("plan", 0), ("lease", 0), ("time_passes", 0), ("carry", 1), ("carry", 0)])
+@example(actions=[("commit", 0), ("plan", 0), ("lease", 0), ("commit", 0), ("plan", 1), ("carry", 1), ("carry", 0)])
+@example(actions=[("commit", 0), ("plan", 0), ("carry", 0), ("commit", 0), ("plan_over_commit", 1), ("carry", 0)])
+@example(actions=[("commit", 0), ("plan", 0), ("die_after", 0), ("time_passes", 0), ("commit", 0), ("carry", 1)])
 async def test_whatever_happens_the_last_state_is_told_once_and_in_order(bench_of, actions):
     """Commits, leases, plans, requests, deaths and lost leases in any order: nothing is forgotten or doubled."""
     bench = bench_of()
 
-    for name, argument in [*actions, ("commit", 0)]:
+    for name, argument in actions:
         await getattr(bench, name)(argument)
     await bench.finish()
 

@@ -104,19 +104,26 @@ async def fill_outbox(world: World, tenant: int, connection_id: str) -> None:
         ("interests (tenant_id, connection, collection, rid) VALUES ($1, $2, 'sites', $3)", (99,)),
         ("lookups (tenant_id, record_id, collection, field, value) VALUES ($1, $2, 'sites', 'name', 'x')", ()),
         (
-            "outbox (tenant_id, connection, collection, record_id, seq, from_seq, cause_rid)"
-            " VALUES ($1, $2, 'sites', $3, 1, 1, 1)",
+            (
+                "outbox (tenant_id, connection, collection, record_id, seq, from_seq, cause_rid)"
+                " VALUES ($1, $2, 'sites', $3, 1, 1, 1)"
+            ),
             (one,),
         ),
         (
-            "deliveries (tenant_id, connection, delivery_id, object, key, collection, record_id, cause_seq, seen_seq,"
-            " action, state, mode, idempotency_key, marker, fields, mapping_version, marked_at)"
-            " VALUES ($1, $2, $3, 'o', 'k', 'sites', $3, 1, 1, 'upsert', 'confirmed', 'live', $3, 'm', '{}', 1, now())",
+            (
+                "deliveries (tenant_id, connection, delivery_id, object, key, collection, record_id, cause_seq,"
+                " seen_seq, action, state, mode, idempotency_key, marker, fields, mapping_version, marked_at)"
+                " VALUES ($1, $2, $3, 'o', 'k', 'sites', $3, 1, 1, 'upsert', 'confirmed', 'live', $3, 'm', '{}', 1,"
+                " now())"
+            ),
             (one,),
         ),
         (
-            "attempts (tenant_id, delivery_id, n, operation, request, status, reply, outcome, took_ms)"
-            " VALUES ($1, $2, 1, 'create', '', 200, '', 'ok', 1)",
+            (
+                "attempts (tenant_id, delivery_id, n, operation, request, status, reply, outcome, took_ms)"
+                " VALUES ($1, $2, 1, 'create', '', 200, '', 'ok', 1)"
+            ),
             (),
         ),
         ("remotes (tenant_id, connection, object, key) VALUES ($1, $2, 'o', 'k')", ()),
@@ -134,19 +141,25 @@ async def fill_inbox(world: World, tenant: int, connection_id: str) -> None:
     rows: tuple[tuple[str, tuple[object, ...]], ...] = (
         ("hook_secrets (tenant_id, connection, secret_id, secret, state) VALUES ($1, $2, $3, '', 'active')", (one,)),
         (
-            "inbox (tenant_id, connection, inbox_id, event, source, object, remote_id, remote_version, is_whole, body)"
-            " VALUES ($1, $2, $3, 'e', 'hook', 'o', 'r', '1', false, '{}')",
+            (
+                "inbox (tenant_id, connection, inbox_id, event, source, object, remote_id, remote_version, is_whole,"
+                " body) VALUES ($1, $2, $3, 'e', 'hook', 'o', 'r', '1', false, '{}')"
+            ),
             (one,),
         ),
         (
-            "sightings (tenant_id, connection, object, remote_id, collection, record_id)"
-            " VALUES ($1, $2, 'o', 'r', 'customers', $3)",
+            (
+                "sightings (tenant_id, connection, object, remote_id, collection, record_id)"
+                " VALUES ($1, $2, 'o', 'r', 'customers', $3)"
+            ),
             (one,),
         ),
         ("polls (tenant_id, connection, object) VALUES ($1, $2, 'o')", ()),
         (
-            "alerts (tenant_id, alert_id, rule, subject, severity, message)"
-            " VALUES ($1, $2, 'lag', 's', 'warning', 'm')",
+            (
+                "alerts (tenant_id, alert_id, rule, subject, severity, message)"
+                " VALUES ($1, $2, 'lag', 's', 'warning', 'm')"
+            ),
             (),
         ),
         ("message_positions (tenant_id, changes_seq, conflict_seq) VALUES ($1, length($2), 0)", ()),
@@ -154,8 +167,10 @@ async def fill_inbox(world: World, tenant: int, connection_id: str) -> None:
         ("messages (tenant_id, message_id, type, body) VALUES ($1, $2, 'ping', '{}')", ()),
         ("postings (tenant_id, endpoint_id, message_id) VALUES ($1, $2, $2)", ()),
         (
-            "message_attempts (tenant_id, endpoint_id, message_id, n, status, reply, took_ms)"
-            " VALUES ($1, $2, $2, 1, 200, '', 1)",
+            (
+                "message_attempts (tenant_id, endpoint_id, message_id, n, status, reply, took_ms)"
+                " VALUES ($1, $2, $2, 1, 200, '', 1)"
+            ),
             (),
         ),
     )

@@ -100,7 +100,11 @@ def codes_in(tree: ast.Module) -> Iterator[str]:
         if isinstance(table, ast.Dict):
             yield from (key.value for key in table.keys if is_text(key))
         elif isinstance(node, ast.ClassDef):
-            yield from (code.value for code in (value_given_to("code", line) for line in node.body) if is_text(code))
+            yield from (
+                code.value
+                for code in (value_given_to("code", line) for line in node.body)
+                if is_text(code) and code.value
+            )
 
 
 def value_given_to(name: str, node: ast.AST) -> ast.expr | None:

@@ -11,7 +11,7 @@ from replication.packing import Compression
 from replication.wire import Limits
 from syncserver import settings
 from syncserver.commands.upkeep import Rules
-from upstream import jsonnet, worker
+from upstream import jsonnet, signing, worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,12 +62,54 @@ def test_every_variable_is_taken(tmp_path: Path) -> None:
     assert given.exchange_dir == tmp_path
     assert given.worker_port == 8_081
     assert (given.body_seconds_max, given.connections_max) == (50, 51)
-    assert given.upkeep == Rules(seconds=20, rows=21, answers_days=22, credentials_days=23, marks_hours=24)
+    kept = {"answers_days": 22, "credentials_days": 23, "marks_hours": 24}
+    kept |= {"inbox_days": 25, "messages_days": 26, "alerts_days": 27}
+    assert given.upkeep == Rules(seconds=20, rows=21, **kept)
     assert given.work == worker.Limits(planning=40, carrying=41, tenant=42, lease_seconds=43)
     code = {"processor_ms": 50, "waiting_ms": 51, "memory_bytes": 52, "input_bytes": 53, "output_bytes": 54}
     assert given.code == jsonnet.Limits(**code, children=55)
     assert given.compression == Compression(bytes_min=5, window_log_max=20)
     assert given.limits == Limits(mutations=7, bytes=8, compressed_bytes=9, fields=10, tx=11, page=12, page_bytes=13)
+
+
+def test_who_is_told_what_is_wrong_is_taken() -> None:
+    """An address with its secret, a mail server with sender and recipients, and from when on something is wrong."""
+    given = settings.load(
+        ENOUGH
+        | {settings.HOOK_BYTES: "1000", settings.ALERT_WEBHOOK: "https://ops.example/told"}
+        | {settings.ALERT_SECRET: signing.written(b"s" * 32), settings.SMTP: "smtp://ops:p%40w@mail.example"}
+        | {settings.ALERT_FROM: "a@b.example", settings.ALERT_TO: "c@d.example, e@f.example"}
+        | {name: str(number) for number, name in enumerate(settings.ALERTS.values(), 60)}
+    )
+    told, mail = given.alarming, given.alarming.mail
+
+    assert given.hook_bytes_max == 1_000
+    assert (told.webhook_url, told.webhook_secret) == ("https://ops.example/told", b"s" * 32)
+    assert mail is not None
+    assert (mail.host, mail.port, mail.user, mail.password) == ("mail.example", 587, "ops", "p@w")
+    assert (mail.sender, mail.recipients, mail.insists) == ("a@b.example", ("c@d.example", "e@f.example"), True)
+    assert (told.limits.late_seconds, told.limits.dead_many) == (60, 67)
+    assert "p@w" not in repr(told)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"FIELDSYNC_ALERT_WEBHOOK": "https://ops.example"}, "FIELDSYNC_ALERT_SECRET"),
+        ({"FIELDSYNC_ALERT_WEBHOOK": "ops.example", "FIELDSYNC_ALERT_SECRET": "whsec_" + "A" * 44}, "ALERT_WEBHOOK"),
+        ({"FIELDSYNC_ALERT_SECRET": "whsec_short"}, "FIELDSYNC_ALERT_SECRET"),
+        ({"FIELDSYNC_SMTP_URL": "smtp://mail.example"}, "FIELDSYNC_SMTP_URL"),
+        (
+            {"FIELDSYNC_SMTP_URL": "http://mail.example", "FIELDSYNC_ALERT_FROM": "a@b", "FIELDSYNC_ALERT_TO": "c@d"},
+            "SMTP",
+        ),
+        ({"FIELDSYNC_HOOK_BYTES_MAX": "0"}, "FIELDSYNC_HOOK_BYTES_MAX"),
+    ],
+)
+def test_what_cannot_be_told_to_anybody_ends_the_start(given: dict[str, str], named: str) -> None:
+    """One sentence that names the variable."""
+    with pytest.raises(settings.SettingsInvalid, match=named):
+        settings.load(ENOUGH | given)
 
 
 class Noting(dict[str, str]):

@@ -181,6 +181,18 @@ SELECT key, remote_version, fields, confirmed_seq, confirmed_at, voided
 FROM remotes
 WHERE tenant_id = $1 AND connection = $2 AND object = $3 AND remote_id = $4
 
+-- name: matched
+-- The living records of a collection that have these values, and that no other record there is tied to; at most two.
+SELECT r.record_id::text
+FROM records AS r
+WHERE r.tenant_id = $1 AND r.collection = $4 AND r.alive AND r.fields @> $5::text::jsonb
+  AND NOT EXISTS (
+    SELECT FROM remotes AS m
+    WHERE m.tenant_id = $1 AND m.connection = $2 AND m.object = $3 AND m.key = r.record_id::text
+      AND m.remote_id IS NOT NULL
+  )
+LIMIT 2
+
 -- name: put_sighting
 -- Only if it still is what was read ($12: when that was written; empty: there was none).
 INSERT INTO sightings AS s (

@@ -8,12 +8,15 @@ stand-in's own answers are held against the contract too, so that it cannot drif
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import hmac
 import json
 import secrets
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from tests.peers.vendor.faults import Faults
 from tests.peers.vendor.server import DROP, Drop, Request, Response, Server
@@ -62,6 +65,8 @@ class Company:
         """How many came although they had been told to wait."""
         self.access = {"token-0"}
         self.refresh = "refresh-0"
+        self.codes: dict[str, str] = {}
+        """Codes that were given and not used yet, with the challenge of each."""
         self.spent: set[str] = set()
         self.reused = 0
         """How often a refresh token was shown that had been used."""
@@ -173,7 +178,9 @@ class Company:
         self.slips += map(str, judging.judge_answer(self.contract, name, answer.status, body))
 
     def _token(self, form: dict[str, str]) -> Response:
-        """Give a new pair; a refresh token that was used voids all."""
+        """Give a new pair, for a code or a refresh token; one that was used voids all."""
+        if form["grant_type"] == "authorization_code":
+            return self._for_code(form)
         shown = form.get("refresh_token", "")
         if shown in self.spent:
             self.reused += 1
@@ -185,6 +192,22 @@ class Company:
         self.refresh = f"refresh-{self._served}"
         self.access = {f"token-{self._served}"}
         return Response(body=self.granted(f"token-{self._served}", self.refresh))
+
+    def _for_code(self, form: dict[str, str]) -> Response:
+        """Give the first pair, for a code that whoever began can prove to have begun (RFC 7636)."""
+        challenge = self.codes.pop(form.get("code", ""), "")
+        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        if not challenge or base64.urlsafe_b64encode(digest).decode().rstrip("=") != challenge:
+            return Response(400, {"error": "invalid_grant", "error_description": "the code is not good"})
+        return Response(body=self.granted(next(iter(self.access)), self.refresh))
+
+    def consent(self, url: str) -> dict[str, str]:
+        """Let a person agree on the page that they were sent to; return what they are sent back with."""
+        asked = dict(parse_qsl(urlsplit(url).query))
+        assert (asked["client_id"], asked["code_challenge_method"]) == (self.client[0], "S256")
+        code = secrets.token_hex(8)
+        self.codes[code] = asked["code_challenge"]
+        return {"state": asked["state"], "code": code}
 
     def granted(self, access: str, refresh: str) -> dict[str, Any]:
         """Return what a token request is answered with."""

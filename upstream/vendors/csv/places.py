@@ -164,7 +164,7 @@ class Sftp:
             await self._rename(self._at(path), self._at(to))
 
     async def _rename(self, path: str, to: str) -> None:
-        """Give a file another name. A server that cannot replace what has it already is asked to take that away first."""
+        """Give a file another name. A server that cannot replace what has it is asked to take that away first."""
         try:
             await self._client.posix_rename(path, to)
         except asyncssh.SFTPOpUnsupported:
