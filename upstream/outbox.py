@@ -99,8 +99,12 @@ async def done(session: Session, row: Row, *, worker: str) -> bool:
 
     If a newer version came meanwhile, the row stays and is due at once.
     """
-    held = await session.fetchval(_SQL["done"], *_place(row), worker, row.seq, row.correct)
-    return bool(held)
+    now = await session.fetchrow(_SQL["hold"], *_place(row), worker)
+    if now is None:
+        return False
+    is_same = (now["seq"], now["correct"]) == (row.seq, row.correct)
+    await session.execute(_SQL["take_out" if is_same else "renew"], *_place(row))
+    return True
 
 
 async def put_off(

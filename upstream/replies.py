@@ -28,8 +28,8 @@ MESSAGE_CHARACTERS_MAX: Final = 2_000
 UNREACHABLE: Final = "unreachable"
 NO_ROOM: Final = "no_room"
 CODES: Final[dict[str, ReplyKind]] = {
-    UNREACHABLE: "transient",
-    NO_ROOM: "transient",
+    "unreachable": "transient",
+    "no_room": "transient",
     "forbidden_address": "config",
     "setting_missing": "config",
     "value_missing": "data",

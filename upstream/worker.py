@@ -46,8 +46,8 @@ _SQL: Final = store.statements("worker")
 _LOOKS: Final = {"plan": 1718839700, "carry": 1718839701}
 """First half of the advisory locks under which a tenant is looked at."""
 
-LEASE_SECONDS: Final = 120.0
-"""Longer than any request may take: a lease begins anew with each request."""
+LEASE_SECONDS: Final = 240.0
+"""Much longer than a request may take: a lease begins anew with each of them."""
 POLL_SECONDS: Final = 1.0
 BREATH_SECONDS: Final = 0.02
 """Between two looks at least, however much there is to do."""

@@ -40,6 +40,8 @@ PURPOSES: Final[dict[str, Purpose]] = {"live": "normal", "backfill": "backfill"}
 STEPS_MAX: Final = 20
 """More steps than this are a circle: what then still is to be done is done after a pause."""
 PAUSE_MS: Final = 60_000
+REQUESTS_PER_LEASE: Final = 4
+"""A lease has to outlast one call: the request, its repetition with a new token, the renewal, a probe."""
 
 
 _ENDS: Final[dict[Next, Ended]] = {
@@ -160,6 +162,8 @@ class _Writing:
         operation = self._operation()
         if not operation:
             return Step(Next.REJECT, 0, "this cannot be done there by us; a person has to do it")
+        if self.manifest.operations[operation].seconds * REQUESTS_PER_LEASE > self.ledger.seconds:
+            return Step(Next.REJECT, 0, "a lease is too short for this operation: raise FIELDSYNC_LEASE_SECONDS")
         n = await self.ledger.sent(self.delivery, operation)
         if n is None:
             self.lost_lease = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -95,6 +96,21 @@ class Trial:
     async def close(self) -> None:
         """Let connections go."""
         await self.http.close()
+
+
+class Interrupted:
+    """The database, with something happening between what is read in a snapshot and what is written after that."""
+
+    def __init__(self, database, meanwhile):
+        self.database, self.meanwhile = database, meanwhile
+
+    @asynccontextmanager
+    async def transaction(self, *tenants, snapshot=False):
+        """Open a transaction; before one that writes, let happen what happens."""
+        if not snapshot:
+            await self.meanwhile()
+        async with self.database.transaction(*tenants, snapshot=snapshot) as session:
+            yield session
 
 
 async def settled(database: Database, tenant_id: int, *, seconds: float = 60.0) -> None:

@@ -72,7 +72,7 @@ class Firm:
             system=name,
             name=name,
             manifest=name,
-            authority=CLASSES[name],
+            authority=vendors.manifest(name).authority,
             base_url=company.url,
             config=_config(company),
             mode="live",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import asynccontextmanager
 from itertools import count
 from uuid import uuid4
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from tests.integration import backdoor
-from tests.integration.backdoor import Trial, told
+from tests.integration.backdoor import Interrupted, Trial, told
 from tests.integration.world import World, job, seen
 from tests.peers.vendor.demo import Demo
 from upstream import deliveries, outbox, planning, writing
@@ -76,21 +75,6 @@ class Shelf:
         if self.die == moment:
             self.die = ""
             raise Died
-
-
-class Interrupted:
-    """The database, with something happening between what is read in a snapshot and what is written after that."""
-
-    def __init__(self, database, meanwhile):
-        self.database, self.meanwhile = database, meanwhile
-
-    @asynccontextmanager
-    async def transaction(self, *tenants, snapshot=False):
-        """Open a transaction; before one that writes, let happen what happens."""
-        if not snapshot:
-            await self.meanwhile()
-        async with self.database.transaction(*tenants, snapshot=snapshot) as session:
-            yield session
 
 
 class Bench:

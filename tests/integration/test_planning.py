@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from replication.state import Submission
 from tests.integration import backdoor
-from tests.integration.backdoor import Trial, told
+from tests.integration.backdoor import Interrupted, Trial, told
 from tests.integration.world import ANA, BEN, job, seen
 from tests.peers.vendor.demo import Demo
-from upstream import connections, deliveries, outbox, remotes
+from upstream import connections, deliveries, outbox, planning, remotes
+from upstream.contexts import Catalogues
+from upstream.outbox import Portion
+from upstream.saying import Using
 
+ME = str(uuid4())
 CUSTOMER = str(UUID(int=0xC1))
 OTHER_CUSTOMER = str(UUID(int=0xC2))
 
@@ -286,6 +291,37 @@ async def test_hours_are_the_sum_of_what_is_approved_in_the_period(world):
         await world.submit(world.office(seen("time_entries", job(3), op="delete")))
         await worker.drain()
         assert hours(demo) == {first: "3", f"{BEN}|2026-01-05": "2"}
+
+
+async def test_a_plan_that_knows_less_is_dropped(world):
+    """Of two workers that plan one object at once, of two of its records, the one that read later is right."""
+    demo = Demo(lag_seconds=0.0)
+    async with trial(world, HOURS, demo) as (made, connection, worker):
+        using = Using(
+            connection=connection,
+            mappings=made.mappings,
+            manifest=made.manifest,
+            catalogues=Catalogues(),
+            worker=ME,
+            new_id=lambda: str(uuid7()),
+        )
+
+        async def plan(database):
+            portion = Portion(tenant_id=world.tenant, connection=connection.connection, lane="live", most=1)
+            async with world.database.transaction(world.tenant) as session:
+                (row,) = await outbox.lease(session, [portion], worker=ME, seconds=60)
+            return await planning.plan_row(database, row, using)
+
+        async def meanwhile():
+            await entry(world, 2, "10:00", "13:00")
+            assert await plan(world.database) == "planned"
+
+        await entry(world, 1, "08:00", "10:00")
+        assert await plan(Interrupted(world.database, meanwhile)) == "nothing"
+        await worker.drain()
+
+    assert hours(demo) == {f"{ANA}|2026-01-05": "5"}
+    assert [row.writes for row in demo.shelves["versioned"].rows.values()] == [1]
 
 
 async def test_what_comes_after_the_period_was_closed_is_an_adjustment(world):

@@ -17,6 +17,7 @@ from tests.peers.vendor.demo import KINDS, Demo
 from tests.peers.vendor.faults import Faults
 from upstream import deliveries, delivery
 from upstream.delivery import Next, Step
+from upstream.worker import Limits
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DROPPED = 0.05
@@ -122,7 +123,7 @@ async def test_a_vendor_that_drops_answers_has_each_object_once(world, kind, cou
 @pytest.mark.parametrize("count", MANY)
 async def test_where_nothing_can_be_looked_up_nothing_is_sent_twice(world, count):
     """Without a handle each object is there at most once, and the open ones are those whose answer was dropped."""
-    demo = Demo(Faults({"drop": DROPPED}, seed=count))
+    demo = Demo(Faults({"drop": DROPPED}, seed=count), wait_seconds=30.0)
     async with trial(world, demo, backdoor.told("none"), in_flight_max=32) as (made, _):
         await orders(world, count)
         await made.worker().drain()
@@ -179,6 +180,18 @@ async def test_without_looking_first_there_are_duplicates(world, monkeypatch):
 
     twice = [number for number, times in demo.numbers("search").items() if times > 1]
     assert len(twice) == len({number for _, number in demo.unanswered}) > 0
+
+
+async def test_a_lease_that_is_too_short_sends_nothing(world):
+    """Where a request could outlast the lease nothing goes out, and a person is told what to do."""
+    demo = Demo(wait_seconds=2.0)
+    async with trial(world, demo, backdoor.told("upsert")) as (made, _):
+        await world.order(1)
+        await made.worker(Limits(lease_seconds=7.0)).drain()
+        (dead,) = await deliveries.of_record(world.database, world.tenant, "work_orders", job(1))
+
+    assert (dead.state, "FIELDSYNC_LEASE_SECONDS" in dead.error_message) == ("rejected", True)
+    assert demo.calls == []
 
 
 def blindly(_write, kind, _tries, **_):

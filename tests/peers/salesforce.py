@@ -115,7 +115,7 @@ class Salesforce(Company):
                 return self._query(request.query["q"])
             case "query_page":
                 return self._page(request.path[-1])
-            case "describe":
+            case "describe_work_order" | "describe_account":
                 return Response(body=self._described(request.path[4]))
             case "account" | "contact":
                 row = self.rows[request.path[4]].get(request.path[5])
@@ -172,6 +172,7 @@ class Salesforce(Company):
         return Response(body=body)
 
     def _described(self, kind: str) -> dict[str, Any]:
+        known = self.fields if kind == "WorkOrder" else {"Name": "string", "AccountNumber": "string", "Phone": "phone"}
         fields = [
             {
                 "name": name,
@@ -180,7 +181,7 @@ class Salesforce(Company):
                 "updateable": True,
                 "picklistValues": [{"value": value} for value in self.picklists.get(name, [])],
             }
-            for name, type_ in self.fields.items()
+            for name, type_ in known.items()
         ]
         return {"name": kind, "fields": fields}
 

@@ -51,7 +51,7 @@ class _Doorman(paramiko.ServerInterface):
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         return self._let_in(username == USER and key == self.server.client_key)
 
-    def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002  (likewise)
+    def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002  (the library's own names)
         return paramiko.OPEN_SUCCEEDED
 
     def _let_in(self, good: bool) -> int:
@@ -86,7 +86,7 @@ class _Folder(paramiko.SFTPServerInterface):
 
     lstat = stat
 
-    def open(self, path: str, flags: int, attr: Any) -> Any:  # noqa: ARG002  (likewise)
+    def open(self, path: str, flags: int, attr: Any) -> Any:  # noqa: ARG002  (the library's own names)
         self._count("open" if flags & os.O_CREAT else "")
         try:
             handle = os.open(self._at(path), flags, 0o644)
@@ -97,7 +97,7 @@ class _Folder(paramiko.SFTPServerInterface):
         found.readfile = found.writefile = file  # type: ignore[attr-defined]  # the library asks for them by name
         return found
 
-    def mkdir(self, path: str, attr: Any) -> int:  # noqa: ARG002  (likewise)
+    def mkdir(self, path: str, attr: Any) -> int:  # noqa: ARG002  (the library's own names)
         return self._try(os.mkdir, self._at(path))
 
     def remove(self, path: str) -> int:

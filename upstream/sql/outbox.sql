@@ -24,21 +24,22 @@ WHERE o.ctid = n.place
 RETURNING o.tenant_id, o.connection::text, o.collection, o.record_id::text, o.seq, o.from_seq, o.cause_rid, o.correct,
           o.lane, o.marked_at, o.attempts
 
--- name: done
--- The row goes if it still says what was leased; what came meanwhile stays, and is due at once.
-WITH told AS (
-  DELETE FROM outbox
-  WHERE tenant_id = $1 AND connection = $2 AND collection = $3 AND record_id = $4 AND leased_by = $5
-    AND seq = $6 AND correct = $7
-  RETURNING record_id
-), newer AS (
-  UPDATE outbox
-  SET leased_by = NULL, leased_until = NULL, due_at = now(), attempts = 0
-  WHERE tenant_id = $1 AND connection = $2 AND collection = $3 AND record_id = $4 AND leased_by = $5
-    AND (seq <> $6 OR correct <> $7)
-  RETURNING record_id
-)
-SELECT (SELECT count(*) FROM told) + (SELECT count(*) FROM newer) AS held
+-- name: hold
+-- What a leased row says now. A statement of its own, so that it waits for whoever is changing the row, and then
+-- sees the change: one that looked and acted at once would act by what stood there before.
+SELECT seq, correct
+FROM outbox
+WHERE tenant_id = $1 AND connection = $2 AND collection = $3 AND record_id = $4 AND leased_by = $5
+FOR UPDATE
+
+-- name: take_out
+DELETE FROM outbox WHERE tenant_id = $1 AND connection = $2 AND collection = $3 AND record_id = $4
+
+-- name: renew
+-- What came meanwhile stays, and is due at once.
+UPDATE outbox
+SET leased_by = NULL, leased_until = NULL, due_at = now(), attempts = 0
+WHERE tenant_id = $1 AND connection = $2 AND collection = $3 AND record_id = $4
 
 -- name: put_off
 -- $6 what was worked on: a newer version that came meanwhile is not put off.

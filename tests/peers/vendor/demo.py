@@ -21,7 +21,7 @@ from tests.peers.vendor.shelf import Shelf, Stored
 
 KINDS: Final = ("native", "upsert", "versioned", "search", "none")
 WAIT_SECONDS: Final = 0.5
-"""How long the manifest lets a request wait."""
+"""How long the manifest lets a request wait, where a trial does not say otherwise."""
 
 MANIFEST: Final = (
     """
@@ -47,7 +47,7 @@ path = "/{kind}"
 effect = "write"
 body = {{ kind = "json" }}
 answer = {{ id = "id", version = "version" }}
-seconds = {WAIT_SECONDS}
+seconds = WAIT
 {'handle = { place = "header", name = "Idempotency-Key" }' if kind == "native" else ""}
 
 [operations.{kind}_update]
@@ -56,7 +56,7 @@ path = "/{kind}/${{remote.id}}"
 effect = "write"
 body = {{ kind = "json"{', add = { version = "${remote.version}" }' if kind == "versioned" else ""} }}
 answer = {{ id = "id", version = "version" }}
-seconds = {WAIT_SECONDS}
+seconds = WAIT
 {'handle = { place = "header", name = "Idempotency-Key" }' if kind == "native" else ""}
 
 [operations.{kind}_read]
@@ -64,7 +64,7 @@ method = "GET"
 path = "/{kind}/${{remote.id}}"
 effect = "read"
 answer = {{ id = "id", version = "version" }}
-seconds = {WAIT_SECONDS}
+seconds = WAIT
 
 [operations.{kind}_find]
 method = "GET"
@@ -72,31 +72,31 @@ path = "/{kind}"
 query = {{ mark = "${{value.mark}}" }}
 effect = "read"
 answer = {{ items = "items", id = "id", version = "version" }}
-seconds = {WAIT_SECONDS}
+seconds = WAIT
 
 [operations.{kind}_void]
 method = "DELETE"
 path = "/{kind}/${{remote.id}}"
 effect = "write"
-seconds = {WAIT_SECONDS}
+seconds = WAIT
 """
         for kind in KINDS
         if kind != "upsert"
     )
-    + f"""
+    + """
 [operations.upsert_put]
 method = "PUT"
-path = "/upsert/${{value.number}}"
+path = "/upsert/${value.number}"
 effect = "write"
-body = {{ kind = "json" }}
-answer = {{ id = "id", version = "version" }}
-seconds = {WAIT_SECONDS}
+body = { kind = "json" }
+answer = { id = "id", version = "version" }
+seconds = WAIT
 
 [operations.upsert_void]
 method = "DELETE"
-path = "/upsert/${{value.number}}"
+path = "/upsert/${value.number}"
 effect = "write"
-seconds = {WAIT_SECONDS}
+seconds = WAIT
 
 [targets.native]
 write = "native"
@@ -168,6 +168,7 @@ class Demo:
         lag_seconds: float = 0.3,
         late_seconds: float = 0.8,
         work_seconds: float = 0.0,
+        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self.faults = faults or Faults()
         self.lag_seconds = lag_seconds
@@ -183,12 +184,13 @@ class Demo:
         """How many writes it had to do at once."""
         self._late_seconds = late_seconds
         self._work_seconds = work_seconds
+        self._wait_seconds = wait_seconds
         self.server = Server(self.handle)
 
     @property
     def manifest(self) -> str:
         """What a connection to it needs to know."""
-        return MANIFEST.replace("LAG", str(self.lag_seconds))
+        return MANIFEST.replace("LAG", str(self.lag_seconds)).replace("WAIT", str(self._wait_seconds))
 
     def numbers(self, kind: str) -> dict[str, int]:
         """Return how often each business key is there."""

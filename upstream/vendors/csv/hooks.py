@@ -181,7 +181,7 @@ class Hooks:
             yield replies.Reply(kind="ok", status=200, items=list(good[first : first + PAGE_ROWS]))
         await self._put_away(place, entry, has_manifest, DONE)
 
-    async def _put_away(self, place: Place, entry: Entry, has_manifest: bool, folder: str) -> None:  # noqa: FBT001  (likewise)
+    async def _put_away(self, place: Place, entry: Entry, has_manifest: bool, folder: str) -> None:  # noqa: FBT001  (as the file's name says it)
         await place.move(f"{IN}/{entry.name}", f"{folder}/{entry.name}")
         if has_manifest:
             await place.move(f"{IN}/{entry.name}{feed.SUFFIX}", f"{folder}/{entry.name}{feed.SUFFIX}")

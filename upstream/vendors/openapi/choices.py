@@ -63,11 +63,15 @@ class Budget(_Table, frozen=True, kw_only=True):
 
 
 class Choice(_Table, frozen=True, kw_only=True):
-    """What is chosen of a document. `auth` is a table of a manifest, or the name of a scheme of the document."""
+    """What is chosen of a document. `auth` is a table of a manifest, or the name of a scheme of the document.
+
+    `authority` is the class in which the system's own edits are judged.
+    """
 
     system: str
     title: str = ""
     grade: Grade = "B"
+    authority: str = "portal"
     base_url: str = ""
     auth: str | dict[str, Any] = ""
     verify: str

@@ -94,6 +94,7 @@ class _Sketch:
             "system": chosen.system,
             "title": chosen.title or str(self.document.get("info", {}).get("title", chosen.system)),
             "grade": chosen.grade,
+            "authority": chosen.authority,
             "base_url": chosen.base_url or guesses.base_url(self.document) or "${config.base_url}",
             "verify": verify,
         }
