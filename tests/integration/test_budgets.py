@@ -224,9 +224,7 @@ async def test_what_one_record_is_refused_for_is_no_fault(remembering: breaker.B
     assert await remembering.admit(key) == "closed"
 
 
-async def test_many_at_once_never_take_too_much(
-    clock: Clock, worker_clients: Callable[[], Redis]
-) -> None:
+async def test_many_at_once_never_take_too_much(clock: Clock, worker_clients: Callable[[], Redis]) -> None:
     """Thirty-two that ask at the same moment, each over a connection of its own, get the limit and no more."""
     take = bucket_of(limit=20, window_ms=60_000)
     clients = [worker_clients() for _ in range(32)]

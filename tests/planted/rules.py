@@ -12,8 +12,9 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import pytest
 
-from replication import actor, commit, device, existence, fold, merge, policy, scope
-from replication.merge import MISSING, CellOutcome, Write
+from replication import actor, commit, device, existence, joins, merge, policy, scope
+from replication.joins import MISSING
+from replication.merge import CellOutcome, Write
 from replication.record import ALIVE, Cell
 from replication.versions import Vector, covers, join
 
@@ -248,8 +249,12 @@ def what_waits_grows_for_ever(patch: pytest.MonkeyPatch) -> None:
     """There is no limit to how many values wait in one cell."""
     real = merge._park
     patch.setattr(merge, "_park", lambda cell, write, place, *rest: real(cell, write, _boundless(place), *rest))
-    parked = existence._park
-    patch.setattr(existence, "_park", lambda *given, rule: parked(*given[:-1], _boundless(given[-1]), rule=rule))
+    parked: Callable[..., actor.Outcome] = existence._park
+
+    def park(*given: Any, rule: str) -> actor.Outcome:
+        return parked(*given[:-1], _boundless(given[-1]), rule=rule)
+
+    patch.setattr(existence, "_park", park)
 
 
 def a_person_is_not_asked_about_a_delete(patch: pytest.MonkeyPatch) -> None:
@@ -261,7 +266,6 @@ def a_person_is_not_asked_about_a_delete(patch: pytest.MonkeyPatch) -> None:
         return real(record, replace(judged, cells=cells), *rest)
 
     patch.setattr(existence, "edit_of_deleted", edit_of_deleted)
-    patch.setattr(fold.existence, "edit_of_deleted", edit_of_deleted)
 
 
 def contexts_are_not_kept(patch: pytest.MonkeyPatch) -> None:
@@ -281,12 +285,12 @@ def half_a_group_is_stored(patch: pytest.MonkeyPatch) -> None:
 
 def a_text_is_merged_by_whoever_came_last(patch: pytest.MonkeyPatch) -> None:
     """Where two changed the same words of a text, the later text is taken."""
-    patch.setattr(merge.joins, "worked_in", lambda _, __, value, was: value if was is not MISSING else MISSING)
+    patch.setattr(joins, "worked_in", lambda _, __, value, was: value if was is not MISSING else MISSING)
 
 
 def the_greatest_is_the_latest(patch: pytest.MonkeyPatch) -> None:
     """Of two readings the later one stays, where the greater one should."""
-    patch.setattr(merge.joins, "joined", lambda _, __, current, value: current if value is None else value)
+    patch.setattr(joins, "joined", lambda _, __, current, value: current if value is None else value)
 
 
 def _by_number(write: Write, cell: Cell) -> bool:
