@@ -46,7 +46,7 @@ _SQL: Final = store.statements("worker")
 _LOOKS: Final = {"plan": 1718839700, "carry": 1718839701}
 """First half of the advisory locks under which a tenant is looked at."""
 
-LEASE_SECONDS: Final = 240.0
+LEASE_SECONDS: Final = 300.0
 """Much longer than a request may take: a lease begins anew with each of them."""
 POLL_SECONDS: Final = 1.0
 BREATH_SECONDS: Final = 0.02

@@ -40,8 +40,8 @@ PURPOSES: Final[dict[str, Purpose]] = {"live": "normal", "backfill": "backfill"}
 STEPS_MAX: Final = 20
 """More steps than this are a circle: what then still is to be done is done after a pause."""
 PAUSE_MS: Final = 60_000
-REQUESTS_PER_LEASE: Final = 4
-"""A lease has to outlast one call: the request, its repetition with a new token, the renewal, a probe."""
+REQUESTS_PER_LEASE: Final = 2
+"""A lease has to outlast one call: the request, and its repetition with a new token."""
 
 
 _ENDS: Final[dict[Next, Ended]] = {

@@ -187,7 +187,7 @@ async def test_a_lease_that_is_too_short_sends_nothing(world):
     demo = Demo(wait_seconds=2.0)
     async with trial(world, demo, backdoor.told("upsert")) as (made, _):
         await world.order(1)
-        await made.worker(Limits(lease_seconds=7.0)).drain()
+        await made.worker(Limits(lease_seconds=3.0)).drain()
         (dead,) = await deliveries.of_record(world.database, world.tenant, "work_orders", job(1))
 
     assert (dead.state, "FIELDSYNC_LEASE_SECONDS" in dead.error_message) == ("rejected", True)
