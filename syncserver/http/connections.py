@@ -16,8 +16,8 @@ from syncserver.commands.upstream.connections import (
     REASON_CHARACTERS_MAX,
     Backfilled,
     Backfilling,
-    Changed,
-    New,
+    ChangedConnection,
+    NewConnection,
     Standing,
     Verified,
 )
@@ -123,8 +123,8 @@ class ShadowPage(msgspec.Struct, frozen=True, kw_only=True):
     checks: list[CheckItem]
 
 
-_NEW: Final = msgspec.json.Decoder(New)
-_CHANGED: Final = msgspec.json.Decoder(Changed)
+_NEW: Final = msgspec.json.Decoder(NewConnection)
+_CHANGED: Final = msgspec.json.Decoder(ChangedConnection)
 _PAUSING: Final = msgspec.json.Decoder(Pausing)
 _BEGINNING: Final = msgspec.json.Decoder(Beginning)
 _PROMOTING: Final = msgspec.json.Decoder(Promoting)
@@ -143,7 +143,7 @@ LIST: Final = Operation(
 MAKE: Final = Operation(
     summary="Make a connection. It begins in shadow mode; its credentials are sealed and never shown.",
     right="integrate",
-    takes=New,
+    takes=NewConnection,
     gives=ConnectionItem,
     headers=KEYED,
     problems=("bad_connection", "bad_manifest", *OF_KEY),
@@ -154,7 +154,7 @@ ONE: Final = Operation(
 CHANGE: Final = Operation(
     summary="Change a connection's name, place, settings, credentials, pace or mode.",
     right="integrate",
-    takes=Changed,
+    takes=ChangedConnection,
     gives=ConnectionItem,
     headers=KEYED,
     problems=(*OF_ONE, *OF_KEY, "bad_connection", "not_ready"),

@@ -10,7 +10,15 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.params import FromPath
 
 from syncserver.commands.upstream import once
-from syncserver.commands.upstream.endpoints import Attempt, Changed, Endpoint, New, Posting, Replay, Rotation
+from syncserver.commands.upstream.endpoints import (
+    Attempt,
+    ChangedEndpoint,
+    Endpoint,
+    NewEndpoint,
+    Posting,
+    Replay,
+    Rotation,
+)
 from syncserver.http import body, parts, query, writing
 from syncserver.http.operation import Operation, opt
 from syncserver.http.parts import Asking
@@ -95,8 +103,8 @@ class AttemptPage(msgspec.Struct, frozen=True):
     items: list[Attempt]
 
 
-_NEW: Final = msgspec.json.Decoder(New)
-_CHANGED: Final = msgspec.json.Decoder(Changed)
+_NEW: Final = msgspec.json.Decoder(NewEndpoint)
+_CHANGED: Final = msgspec.json.Decoder(ChangedEndpoint)
 _ROTATION: Final = msgspec.json.Decoder(Rotation)
 _REPLAY: Final = msgspec.json.Decoder(Replay)
 
@@ -105,7 +113,7 @@ LIST: Final = Operation(summary="List the addresses that are told.", right="webh
 ADD: Final = Operation(
     summary="Have an address told, signed as Standard Webhooks has it. The secret is shown this once.",
     right="webhooks",
-    takes=New,
+    takes=NewEndpoint,
     gives=Added,
     headers=(KEY_HEADER,),
     problems=("bad_endpoint", "keys_missing"),
@@ -114,7 +122,7 @@ ONE: Final = Operation(summary="See an address.", right="webhooks", gives=Endpoi
 CHANGE: Final = Operation(
     summary="Change an address, what it is told, or turn it on or off. Turned on, it begins with what happens now.",
     right="webhooks",
-    takes=Changed,
+    takes=ChangedEndpoint,
     gives=EndpointItem,
     problems=(*OF_ONE, "bad_endpoint"),
 )

@@ -181,7 +181,7 @@ async def test_a_file_of_keys_gets_the_new_one_in_front(url: str, tmp_path: Path
 
 async def test_the_audit_log_is_read_at_the_terminal_and_by_programs(url: str) -> None:
     """Newest first, by action and time; as JSON one object a line."""
-    await done(url, "token", "create", "Ana", "--role", "admin", "--person", ANA)
+    await done(url, "token", "create", "Ana", "--role", "technician", "--person", ANA)
     await done(url, "device", "code", ANA)
 
     table = (await done(url, "audit")).splitlines()

@@ -35,7 +35,7 @@ DAY_SECONDS: Final = 86_400
 Authority = Literal["crm", "erp", "payroll", "telematics", "portal"]
 
 
-class New(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a connection is made of. `manifest` describes a system that is not shipped, as TOML.
 
     `auth` are the credentials by name: they are sealed, and never shown again.
@@ -52,7 +52,7 @@ class New(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     manifest: str | None = None
 
 
-class Changed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ChangedConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What of a connection is to be another; what is not given stays. `base_url` may be given as null."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
@@ -119,7 +119,7 @@ class Connections:
         """Return a connection; raises `UnknownConnection`."""
         return await found(self._database, who.tenant_id, connection_id)
 
-    async def make(self, who: Principal, new: New, connection_id: str) -> Standing:
+    async def make(self, who: Principal, new: NewConnection, connection_id: str) -> Standing:
         """Make a connection. Whoever makes the same one again is shown the one that is there."""
         with told():
             manifest = vendors.manifest(new.system) if new.manifest is None else self._systems.parsed(new.manifest)
@@ -139,7 +139,7 @@ class Connections:
             await self._put_credentials(who, connection_id, given)
         return await self.one(who, connection_id)
 
-    async def change(self, who: Principal, connection_id: str, changed: Changed) -> Standing:
+    async def change(self, who: Principal, connection_id: str, changed: ChangedConnection) -> Standing:
         """Change what is given. To go live has a check list; back to shadow is always possible."""
         known = await self.found(who, connection_id)
         given = None
@@ -275,7 +275,7 @@ class Connections:
             )
         return made
 
-    def _new(self, new: New, manifest: Manifest) -> connections.New:
+    def _new(self, new: NewConnection, manifest: Manifest) -> connections.New:
         if new.mode != "shadow":
             raise BadConnection("mode: a connection begins in shadow; publish a mapping, then promote it")
         if new.mapping_version is not None:
@@ -294,7 +294,7 @@ class Connections:
             config=new.config,
         )
 
-    def _check_changed(self, changed: Changed, manifest: Manifest) -> None:
+    def _check_changed(self, changed: ChangedConnection, manifest: Manifest) -> None:
         if changed.name is not msgspec.UNSET:
             _check_name(changed.name)
         if changed.base_url is not msgspec.UNSET:
@@ -346,7 +346,7 @@ def _check_config(config: Mapping[str, str], manifest: Manifest) -> None:
             raise BadConnection(f"config.{name}: is missing ({entry.title})")
 
 
-def _changed(held: Connection, changed: Changed) -> Connection:
+def _changed(held: Connection, changed: ChangedConnection) -> Connection:
     names = ("name", "base_url", "config", "in_flight_max", "backfill_share")
     given = {name: value for name in names if (value := getattr(changed, name)) is not msgspec.UNSET}
     if changed.mode == "shadow":

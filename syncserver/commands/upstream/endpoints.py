@@ -29,7 +29,7 @@ Posting: TypeAlias = webhooks.Posting
 Attempt: TypeAlias = webhooks.Attempt
 
 
-class New(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An endpoint to be added: an https address, and what it is told of."""
 
     url: str
@@ -37,7 +37,7 @@ class New(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     description: str = ""
 
 
-class Changed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ChangedEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What of an endpoint is to be otherwise. `on` begins anew from now."""
 
     url: str | None = None
@@ -79,7 +79,7 @@ class Endpoints:
             raise UnknownEndpoint(f"no endpoint {endpoint_id[:40]} is known")
         return found[0]
 
-    async def add(self, who: Principal, new: New, endpoint_id: str) -> tuple[Endpoint, str]:
+    async def add(self, who: Principal, new: NewEndpoint, endpoint_id: str) -> tuple[Endpoint, str]:
         """Add an endpoint; return it with its secret, which is shown this once. A repeat gives the same."""
         wanted = Wanted(url=new.url, types=new.types, description=new.description)
         with told():
@@ -90,7 +90,7 @@ class Endpoints:
                 await _note(session, who, "endpoint_added", endpoint_id)
         return await self.one(who, endpoint_id), secret
 
-    async def change(self, who: Principal, endpoint_id: str, changed: Changed) -> Endpoint:
+    async def change(self, who: Principal, endpoint_id: str, changed: ChangedEndpoint) -> Endpoint:
         """Change what is given."""
         await self.one(who, endpoint_id)
         wanted = Wanted(**msgspec.structs.asdict(changed))
