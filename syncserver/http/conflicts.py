@@ -112,7 +112,7 @@ SETTLE: Final = Operation(
 @get("/v1/conflicts", opt=opt(LIST))
 async def listed(request: Asking) -> Response[bytes]:
     """List conflicts."""
-    asked = query.given(request)
+    asked = query.known(request, LIST.query)
     limit = query.number(asked.get("limit"), CONFLICTS_LIMIT, CONFLICTS_LIMIT_MAX)
     record_id = asked.get("record_id") or None
     if record_id is not None and _UUID.fullmatch(record_id.lower()) is None:

@@ -136,7 +136,7 @@ DISCARD: Final = Operation(
 @get("/v1/held", opt=opt(LIST))
 async def listed(request: Asking) -> Response[bytes]:
     """List held mutations."""
-    asked = query.given(request)
+    asked = query.known(request, LIST.query)
     limit = query.number(asked.get("limit"), HELD_LIMIT, HELD_LIMIT_MAX)
     sought = Sought(limit=limit + 1, state=asked.get("state") or None, collection=asked.get("collection") or None)
     if asked.get("cursor"):

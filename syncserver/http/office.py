@@ -157,7 +157,7 @@ async def remove(request: Asking, collection: FromPath[str], record_id: FromPath
 @get("/v1/{collection:str}/{record_id:str}/history", opt=opt(PAST))
 async def history(request: Asking, collection: FromPath[str], record_id: FromPath[str]) -> Response[bytes]:
     """Tell what was written on a record."""
-    own, asked = parts.found(request), query.given(request)
+    own, asked = parts.found(request), query.known(request, PAST.query)
     limit, record_id = query.number(asked.get("limit"), LIST_LIMIT, HISTORY_LIMIT_MAX), record_id.lower()
     before = query.number(asked.get("cursor"), 0, 2**63 - 1) or None
     record = await own.office.record(request.auth, collection, record_id)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SECONDS_MAX = 150
 DEVICES = 20
+TRIES = 4
+"""So many runs are enough for a superseded edit on any machine."""
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +107,24 @@ def test_a_run_says_what_it_needs(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 async def course(ours: Served) -> AsyncIterator[Course]:
-    """Give a run that is over and drained, with every kind of verdict that it looks for."""
-    options = Options(
-        ready_file=ours.ready_file, devices=8, seconds=6, edits_per_second=40, dispatcher_share=1, pull_every=2
-    )
-    async with Course(options, ours.ready, lambda _: None) as made:
-        await made.set_up()
-        await made.work()
-        await made.drain()
-        yield made
+    """Give a run that is over and drained, with all that the tests look for: what happens in one is chance."""
+    for seed in range(1, TRIES + 1):
+        options = Options(
+            ready_file=ours.ready_file,
+            devices=8,
+            seconds=6,
+            edits_per_second=40,
+            dispatcher_share=1,
+            pull_every=2,
+            seed=seed,
+        )
+        async with Course(options, ours.ready, lambda _: None) as made:
+            await made.set_up()
+            await made.work()
+            await made.drain()
+            if all(own(made).values()) or seed == TRIES:
+                yield made
+                return
 
 
 @pytest.fixture
@@ -160,7 +171,7 @@ async def test_a_run_that_went_well_has_no_difference(course: Course) -> None:
 
 
 def quoted(values: Iterable[object]) -> str:
-    """Write values as a list of SQL; there is at least one."""
+    """Write values as a list of SQL."""
     return ", ".join(f"'{value}'" for value in sorted({str(value) for value in values}))
 
 

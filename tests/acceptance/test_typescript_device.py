@@ -129,7 +129,7 @@ async def test_a_conflict_with_the_dispatcher_is_told_and_shown(
     there = await office.get(WORK_ORDERS, shown.id)
     assert (there.fields["title"], there.fields["status"]) == ("Pump 7", "done")
     assert await ana.ask("get", WORK_ORDERS, shown.id) == there.fields
-    assert len(await office.conflicts(record=shown.id)) == 2
+    assert len(await office.conflicts(record_id=shown.id)) == 2
 
 
 async def test_a_transaction_stands_or_falls_whole(
