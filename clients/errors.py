@@ -2,10 +2,12 @@
 
 ClientError
 ├── Unreachable         no usable answer after all attempts; try again later
+│   └── TooSlow         the body did not arrive in the time that the server gives it
 ├── Refused             the server answered with a problem, and says which
 │   ├── NotAuthorised   the token is no longer good, and could not be renewed
 │   ├── Fenced          this device was revoked
 │   ├── ReplicaForked   another copy of this device used the same numbers
+│   ├── TooMuch         the body is larger than the server takes
 │   ├── EpochChanged    the server was restored; carries what it still knows
 │   └── BadCursor       the server does not know its own position any more
 ├── Unintelligible      the answer is not of the protocol
@@ -29,6 +31,10 @@ class ClientError(Exception):
 
 class Unreachable(ClientError):
     """No usable answer after all attempts. Nothing is lost: what was to be sent is kept."""
+
+
+class TooSlow(Unreachable):
+    """The body did not arrive in the time that the server gives it: a smaller one may."""
 
 
 class Refused(ClientError):
@@ -55,6 +61,10 @@ class ReplicaForked(Refused):
 
     The outbox is kept. Enrolling takes the verdicts of what was settled, and numbers anew what never arrived.
     """
+
+
+class TooMuch(Refused):
+    """The body is larger than the server takes: a smaller one may be taken."""
 
 
 class EpochChanged(Refused):

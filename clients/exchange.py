@@ -19,6 +19,7 @@ from clients.store import Enrolment
 from clients.transport import Call, Reply
 from replication import device, wire
 from replication.catalog import Catalog
+from replication.codes import CODES
 from replication.verdict import MutationVerdict
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Exchange:
         self._machine = machine
         self._layouts: dict[str, device.Layout] = {}
         self._laid_out: Catalog | None = None
+        self._most: int | None = None
 
     async def enrol(self, code: str, name: str, platform: str | None) -> None:
         """Become a replica, a new one each time: unsent edits are numbered anew for it.
@@ -154,7 +156,12 @@ class Exchange:
     async def _push_all(self) -> None:
         stalled = 0
         while batch := self._batch():
-            told = await self._push(batch)
+            try:
+                told = await self._push(batch)
+            except (errors.TooSlow, errors.TooMuch) as refused:
+                await self._send_less(batch, refused)
+                continue
+            self._most = None if self._most is None or len(batch) < self._most else 2 * self._most
             self._settle(told)
             self._recall(told.expected)
             left = self._store.unsent(1)
@@ -163,11 +170,50 @@ class Exchange:
                 raise errors.NoProgress(f"mutation {batch[0].n} was sent {STALLED_MAX} times and got no verdict")
             await self._transport.pause(told.retry_after_ms or 0)
 
+    async def _send_less(self, batch: list[Mutation], refused: errors.TooSlow | errors.TooMuch) -> None:
+        """Halve the next push. What is too large alone is given up, so that it blocks nothing behind it."""
+        if len(list(parcel.runs(batch))) > 1:
+            self._most = max(len(batch) // 2, 1)
+        elif isinstance(refused, errors.TooSlow) or batch[0].n in self._store.withheld():
+            raise refused
+        else:
+            await self._withhold(batch)
+
+    async def _withhold(self, batch: list[Mutation]) -> None:
+        """Say something short in place of mutations that are too large, or learn that they arrived when they were not.
+
+        What was settled has its verdict, which is told to nobody who cannot send the mutation again.
+        """
+        applied = (await self._push([])).applied
+        with self._step():
+            if applied < batch[0].n:
+                self._store.withhold(mutation.n for mutation in batch)
+                return
+            for mutation in batch:
+                verdict = self._expired(mutation)
+                self._store.acknowledge(verdict)
+                self._take_verdict(mutation, verdict)
+            self._begin_scope()
+
+    def _expired(self, mutation: Mutation) -> MutationVerdict:
+        return MutationVerdict(
+            n=mutation.n,
+            verdict="refused",
+            schema=self._enrolment().schema,
+            collection=mutation.collection,
+            id=mutation.id,
+            rev=0,
+            code="verdict_expired",
+            message=CODES["verdict_expired"],
+        )
+
     def _batch(self) -> list[Mutation]:
         """Return the next push. What could still be undone must not be sent: its number would be given twice."""
         self._require_no_open_edits()
         limits = self._enrolment().limits
         # A tx that begins as the last of a push is sent whole.
+        if self._most is not None:
+            limits = msgspec.structs.replace(limits, mutations=min(limits.mutations, self._most))
         return parcel.cut(self._store.unsent(limits.mutations + limits.tx), limits)
 
     async def _push(self, batch: list[Mutation]) -> PushTold:
@@ -175,15 +221,19 @@ class Exchange:
         if batch and batch[-1].n > self._store.sent():
             with self._step():
                 self._store.mark_sent(batch[-1].n)
-        body = wire.PushRequest(
+        withheld = self._store.withheld()
+        body = wire.SentPush(
             epoch=self._enrolment().epoch,
             schema=catalog.version if catalog else 0,
             cursor=self._store.cursor(),
             verdicts_seen=self._store.verdicts_seen(),
             clock=wire.Clock(machine.now_ms(), machine.mono_ms(), machine.zone),
-            mutations=tuple(device.as_sent(mutation, contexts=False) for mutation in batch),
+            mutations=tuple(
+                wire.Withheld.of(mutation) if mutation.n in withheld else device.as_sent(mutation, contexts=False)
+                for mutation in batch
+            ),
         )
-        reply = await self._send(Call(method="POST", path=wire.PATH_PUSH, body=body))
+        reply = await self._send(Call(method="POST", path=wire.PATH_PUSH, body=body, divisible=True))
         return reply.decode(PushTold)
 
     def _settle(self, told: PushTold) -> None:

@@ -22,7 +22,7 @@ def cut(mutations: Sequence[Mutation], limits: Limits) -> list[Mutation]:
     """Return the mutations of the next push."""
     batch: list[Mutation] = []
     room = _room(limits)
-    for run in _runs(mutations):
+    for run in runs(mutations):
         room -= size(run)
         if batch and (room < 0 or len(batch) + len(run) > limits.mutations):
             break
@@ -48,7 +48,7 @@ def _room(limits: Limits) -> int:
     return min(limits.bytes, limits.compressed_bytes) - HEAD_BYTES
 
 
-def _runs(mutations: Sequence[Mutation]) -> Iterator[list[Mutation]]:
+def runs(mutations: Sequence[Mutation]) -> Iterator[list[Mutation]]:
     """Yield what may not be parted: a tx, or one mutation without."""
     run: list[Mutation] = []
     for mutation in mutations:

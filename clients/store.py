@@ -24,7 +24,7 @@ from replication.mutation import Mutation
 from replication.verdict import KEEPS, MutationVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 Key = tuple[str, str]
@@ -67,7 +67,11 @@ TABLES_OF_FORMER_REPLICAS: Final = (
     "UPDATE device SET sent = last_n",
     "CREATE TABLE set_aside (place INTEGER PRIMARY KEY, mutation BLOB NOT NULL, verdict BLOB)",
 )
-VERSIONS: Final = (TABLES, TABLES_OF_FORMER_REPLICAS)
+TABLES_OF_WITHHELD: Final = (
+    "CREATE TABLE withheld (n INTEGER PRIMARY KEY)",
+    "ALTER TABLE base ADD COLUMN blind BLOB NOT NULL DEFAULT '{}'",
+)
+VERSIONS: Final = (TABLES, TABLES_OF_FORMER_REPLICAS, TABLES_OF_WITHHELD)
 
 _MUTATION: Final = msgspec.json.Decoder(Mutation)
 _VERDICT: Final = msgspec.json.Decoder(MutationVerdict)
@@ -180,6 +184,7 @@ class Store:
         waiting = self.unsent()
         self._db.execute("DELETE FROM outbox")
         self._db.execute("DELETE FROM acknowledged")
+        self._db.execute("DELETE FROM withheld")
         self._db.execute("UPDATE device SET last_n = 0, durable = 0, sent = 0")
         for mutation in waiting:
             self.add(msgspec.structs.replace(mutation, n=self.next_n()))
@@ -252,6 +257,17 @@ class Store:
         (seen,) = self._one("SELECT coalesce((SELECT min(n) - 1 FROM outbox), last_n) FROM device")
         return int(seen)
 
+    def withhold(self, numbers: Iterable[int]) -> None:
+        """Keep that the mutations of these numbers are never sent: something short stands for each of them.
+
+        Whoever sent the mutation itself later would say two things under one number.
+        """
+        self._db.executemany("INSERT OR IGNORE INTO withheld (n) VALUES (?)", ((n,) for n in numbers))
+
+    def withheld(self) -> set[int]:
+        """Return the numbers of the mutations that are never sent."""
+        return {n for (n,) in self._all("SELECT n FROM withheld")}
+
     def acknowledge(self, verdict: MutationVerdict) -> Mutation | None:
         """Move a mutation from the outbox to the acknowledged; None if it is not there any more."""
         row = self._one("SELECT mutation FROM outbox WHERE n = ?", (verdict.n,))
@@ -282,6 +298,7 @@ class Store:
     def trim(self, durable: int) -> None:
         """Forget acknowledged mutations that every backup of the hub contains."""
         self._db.execute("DELETE FROM acknowledged WHERE n <= ?", (durable,))
+        self._db.execute("DELETE FROM withheld WHERE n <= ?", (durable,))
         self._db.execute("UPDATE device SET durable = max(durable, ?)", (durable,))
 
     # Records.
@@ -291,13 +308,21 @@ class Store:
         rows = self._all("SELECT mutation FROM outbox WHERE collection = ? AND id = ? ORDER BY n", key)
         edits = tuple(_MUTATION.decode(row) for (row,) in rows)
         row = self._one(
-            "SELECT rev, fields, raised, alive, held, told_at FROM base WHERE collection = ? AND id = ?", key
+            "SELECT rev, fields, raised, alive, held, told_at, blind FROM base WHERE collection = ? AND id = ?", key
         )
         if row is None:
             return device.Copy(*key, edits=edits)
-        rev, fields, raised, alive, held, told_at = row
+        rev, fields, raised, alive, held, told_at, blind = row
         return device.Copy(
-            *key, rev, _FIELDS.decode(fields), _RAISED.decode(raised), bool(alive), bool(held), told_at, edits
+            *key,
+            rev,
+            _FIELDS.decode(fields),
+            _RAISED.decode(raised),
+            bool(alive),
+            bool(held),
+            told_at,
+            edits,
+            blind=_RAISED.decode(blind),
         )
 
     def save(self, copy: device.Copy, shown: dict[str, Any] | None, *, fresh: bool = False) -> None:
@@ -305,14 +330,15 @@ class Store:
 
         `fresh` says that the hub itself has just told of the record.
         """
-        row = (copy.rev, _encode(copy.fields), _encode(copy.raised), copy.alive, copy.held, copy.told_at)
+        told = (copy.rev, _encode(copy.fields), _encode(copy.raised))
+        row = (*told, copy.alive, copy.held, copy.told_at, _encode(copy.blind))
         self._db.execute(
             """
-            INSERT INTO base (collection, id, rev, fields, raised, alive, held, told_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO base (collection, id, rev, fields, raised, alive, held, told_at, blind)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (collection, id) DO UPDATE SET
                 rev = excluded.rev, fields = excluded.fields, raised = excluded.raised, alive = excluded.alive,
-                held = excluded.held, told_at = excluded.told_at, stale = stale AND NOT ?
+                held = excluded.held, told_at = excluded.told_at, blind = excluded.blind, stale = stale AND NOT ?
             """,
             (copy.collection, copy.id, *row, fresh),
         )

@@ -41,6 +41,7 @@ PACKED_BYTES_MIN: Final = 1_400
 
 MEDIA_TYPES: Final[dict[Form, str]] = {"json": "application/json", "msgpack": "application/msgpack"}
 
+TOO_SLOW: Final = 408
 TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that say nothing about the request itself."""
 
@@ -49,6 +50,7 @@ KINDS: Final[dict[str, type[errors.Refused]]] = {
     "epoch_changed": errors.EpochChanged,
     "fenced": errors.Fenced,
     "bad_cursor": errors.BadCursor,
+    "too_large": errors.TooMuch,
 }
 """Problem codes which a caller treats differently from other refusals."""
 
@@ -85,6 +87,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     token: str | None = None
     repeatable: bool = True
+    divisible: bool = False
+    """Whether the caller can say it in smaller parts: then one that took too long is not said again as it is."""
     wait_ms: int = 0
     """How long the server was asked to hold the answer back."""
 
@@ -203,6 +207,8 @@ def _content(response: httpx.Response) -> bytes:
 
 
 def _transient(call: Call, status: int) -> bool:
+    if status == TOO_SLOW and call.divisible:
+        return False
     # 429 and 503 say that nothing was done; after the others something may have been.
     return status in TRANSIENT and (call.repeatable or status in (429, 503))
 
@@ -211,7 +217,8 @@ def _problem(response: httpx.Response) -> errors.ClientError:
     document = _document(response)
     code, detail = str(document.get("code", "")), str(document.get("detail", response.reason_phrase))
     if response.status_code in TRANSIENT:
-        return errors.Unreachable(f"{response.status_code} {code or response.reason_phrase}: {detail}")
+        kept = errors.TooSlow if response.status_code == TOO_SLOW else errors.Unreachable
+        return kept(f"{response.status_code} {code or response.reason_phrase}: {detail}")
     kind = errors.NotAuthorised if response.status_code == 401 else KINDS.get(code, errors.Refused)
     return kind(response.status_code, code, detail, document)
 

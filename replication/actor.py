@@ -19,8 +19,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks: the dot, the class, the person's relations to this record (none: out of scope).
 
     `chain` is the mutation before which all of its replica's are the actor's own (`merge.Write`),
-    `time` when this one was made as far as the hub can tell, `restored_to` the position of the hub's
-    last restore.
+    `along` the first of those that a release carries out with this one, in one tx. `time` is when this
+    one was made as far as the hub can tell, `restored_to` the position of the hub's last restore.
     """
 
     dot: Dot
@@ -28,6 +28,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     authority: str
     relations: tuple[str, ...]
     chain: Dot | None
+    along: Dot | None = None
     served: int
     restored_to: int = 0
     at: int | None = None

@@ -13,6 +13,7 @@ CODES: Final = {
     "unknown_op": "the mutation's op is none of create, set, delete, restore",
     "bad_id": "a record id that is no UUID",
     "bad_mutation": "the mutation does not have the shape the protocol gives it",
+    "withheld": "the device kept back what it wrote, because it is larger than the hub takes at once",
     "invalid": "an unknown field, a value that does not fit its kind, or an operation it has not",
     "missing_parent": "the record that this one belongs to is not known",
     "record_deleted": "the writer knew that the record was deleted and edited it all the same",

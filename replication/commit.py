@@ -51,6 +51,7 @@ class Commit:
         self.replica = replica
         self.by_device = replica.kind in SEQUENTIAL or submission.released is not None
         self.served = max(submission.served, replica.served, state.restored_to) if submission.numbered else state.seq
+        self.first = None if submission.released is None else replica.applied + 1
         self.changes: list[rows.Change] = []
         self.feed: list[rows.FeedRow] = []
 
@@ -62,6 +63,8 @@ class Commit:
         if self.submission.ends is not None and not any(_keeps(verdict) for verdict in verdicts):
             entry, settled = self.submission.ends
             self._end(entry, Dot(self.replica.rid, run[-1].n), settled=settled)
+        if not all(map(_is_refused_whole, verdicts)):
+            self._let_go(run)
         self._commit()
         return verdicts
 
@@ -73,7 +76,15 @@ class Commit:
         if isinstance(found, Hold):
             before.restore(self.state, self.replica)
             self.changes, self.feed = [], []
-        return self._turn_away(mutation, found)
+        return self._turn_away(mutation, found, (mutation.n, 1))
+
+    def _let_go(self, run: list[Mutation | Malformed]) -> None:
+        """Note that what a person released waits no more: all of it, for a tx is one."""
+        for dot, mutation in zip(self.submission.lets_go, run, strict=False):
+            by = Dot(self.replica.rid, mutation.n)
+            self.state.effects.released.append(rows.HeldUpdate(dot, by, self.submission.releaser))
+            self.state.waiting.discard(dot)
+            self.state.held.discard((mutation.collection, mutation.id))
 
     def _judged(self, mutation: Mutation | Malformed) -> MutationVerdict | Trouble | Hold:
         """Judge one mutation. A mistake of ours must not stop all that comes after it: a person looks at it."""
@@ -97,7 +108,8 @@ class Commit:
         self.changes, self.feed = [], []
         whole = _tx_refused(culprit[0]) if isinstance(culprit[1], Trouble) else _tx_held(culprit[0])
         own = [outcome if isinstance(outcome, type(whole)) else whole for outcome in outcomes]
-        return [self._turn_away(mutation, why) for mutation, why in zip(run, own, strict=True)]
+        tx = run[0].n, len(run)
+        return [self._turn_away(mutation, why, tx) for mutation, why in zip(run, own, strict=True)]
 
     def _attempt(self, mutation: Mutation | Malformed) -> MutationVerdict | Trouble | Hold:
         """Settle one mutation of a tx. That a merged value outgrows its field shows only when it is made."""
@@ -115,7 +127,7 @@ class Commit:
 
     def _examine(self, mutation: Mutation | Malformed) -> validity.Prepared | Trouble | Hold:
         if isinstance(mutation, Malformed):
-            return Trouble("bad_mutation", mutation.message)
+            return Trouble(mutation.code, mutation.message)
         if mutation.by is not None and mutation.by not in self.submission.persons:
             return Trouble("unknown_person", f"`by` names {mutation.by}, not enrolled here")
         if self.submission.rescue and self.replica.fenced:
@@ -196,13 +208,6 @@ class Commit:
             state.seq += 1
             self._travel(ready, before, outcome)
         self._conflicts(ready, outcome)
-        if self.submission.released is not None and not _is_refused_whole(outcome):
-            released = rows.HeldUpdate(
-                self.submission.released, Dot(self.replica.rid, mutation.n), self.submission.releaser
-            )
-            state.effects.released.append(released)
-            state.waiting.discard(released.dot)
-            state.held.discard(ready.key)
         return self._verdict(ready, outcome)
 
     def _actor(self, ready: validity.Prepared, record: Record) -> Actor:
@@ -213,13 +218,21 @@ class Commit:
             person=person,
             authority=self.submission.authority,
             relations=self._relations(ready, record, person),
-            chain=dot if self.replica.kind in SEQUENTIAL else self.submission.released,
+            chain=dot if self.replica.kind in SEQUENTIAL else self._released_as(dot),
+            along=None if self.first is None else Dot(dot.rid, self.first),
             served=self.served,
             restored_to=self.state.restored_to,
             at=mutation.at,
             time=self._time(mutation),
             authorities=self.submission.authorities.get(mutation.collection, {}),
         )
+
+    def _released_as(self, dot: Dot) -> Dot | None:
+        """Return under which number the mutation was held that is now judged under this one."""
+        released = self.submission.released
+        if released is None or self.first is None:
+            return None
+        return Dot(released.rid, released.n + dot.n - self.first)
 
     def _time(self, mutation: Mutation) -> int:
         """Return when the mutation was made, in the hub's time: not before the one before it, not after now."""
@@ -335,13 +348,15 @@ class Commit:
             fields=fields(outcome.record, ready.collection) if self.submission.want_fields else msgspec.UNSET,
         )
 
-    def _turn_away(self, mutation: Mutation | Malformed, why: Trouble | Hold) -> MutationVerdict:
-        """Keep a mutation that is not carried out: refused, or held until a person has looked at it."""
+    def _turn_away(self, mutation: Mutation | Malformed, why: Trouble | Hold, tx: tuple[int, int]) -> MutationVerdict:
+        """Keep a mutation that is not carried out: refused, or held until a person has looked at its tx."""
         if isinstance(why, Hold) and isinstance(mutation, Mutation):
             mutation = _clamped(mutation, self.served)
             self.state.effects.held.append(
                 rows.HeldRow(
                     dot=Dot(self.replica.rid, mutation.n),
+                    first=tx[0],
+                    size=tx[1],
                     collection=mutation.collection,
                     record_id=mutation.id,
                     op=mutation.op,
@@ -396,7 +411,7 @@ class _Checkpoint:
         self.seq, self.hub = state.seq, state.replicas[state.hub_rid].applied
         self.applied, self.served, self.clock = replica.applied, replica.served, replica.clock
         effects = state.effects
-        self.lengths = len(effects.ledger), len(effects.conflicts), len(effects.updates), len(effects.released)
+        self.lengths = len(effects.ledger), len(effects.conflicts), len(effects.updates)
         self.waiting, self.held = set(state.waiting), set(state.held)
 
     def restore(self, state: State, replica: Replica) -> None:
@@ -406,9 +421,8 @@ class _Checkpoint:
         state.tentative.undo()
         state.memberships.tentative.undo()
         state.waiting, state.held = self.waiting, self.held
-        ledger, conflicts, updates, released = self.lengths
+        ledger, conflicts, updates = self.lengths
         del state.effects.ledger[ledger:], state.effects.conflicts[conflicts:], state.effects.updates[updates:]
-        del state.effects.released[released:]
 
 
 def _keeps(verdict: MutationVerdict) -> bool:
@@ -432,9 +446,9 @@ def _clamped(mutation: Mutation, served: int) -> Mutation:
     return msgspec.structs.replace(mutation, base=base)
 
 
-def _is_refused_whole(outcome: Outcome) -> bool:
+def _is_refused_whole(verdict: MutationVerdict) -> bool:
     """Whether nothing of it was carried out: then what a person released goes on waiting."""
-    return bool(outcome.cells) and all(cell.verdict == "refused" for cell in outcome.cells.values())
+    return verdict.verdict == "refused" and all(cell.verdict == "refused" for cell in verdict.cells.values())
 
 
 def _tx_held(culprit: int) -> Hold:

@@ -36,6 +36,7 @@ def write_of(prepared: Prepared, actor: Actor, name: str = ALIVE) -> merge.Write
         rule=ALIVE_RULE,
         stamp=stamp_of(actor),
         chain=actor.chain,
+        along=actor.along,
         base=min(mutation.base_of(name), actor.served),
         value=mutation.op != "delete",
         sent=mutation.op != "delete",

@@ -84,6 +84,7 @@ def _judge(
         rule=rule,
         stamp=Stamp(actor.dot, authority, relation, actor.person, actor.at, actor.time),
         chain=actor.chain,
+        along=actor.along,
         base=min(mutation.base_of(name), actor.served),
         value=draft.value,
         sent=draft.sent,

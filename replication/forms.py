@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -19,6 +19,9 @@ Form: TypeAlias = Literal["json", "msgpack"]
 
 VALUE_DEPTH_MAX: Final = 64
 """Deeper than any field allows; it keeps a value from exhausting the stack where it is encoded."""
+
+SHOWN_CHARACTERS_MAX: Final = 60
+"""As much of a name that somebody sent stands in a message."""
 
 BODY_DEPTH_MAX: Final = VALUE_DEPTH_MAX + 8
 """Depth of a value plus that of what a push wraps around it."""
@@ -31,6 +34,10 @@ _TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _NO_JSON_VALUE: Final = b"NaN"
 _NO_MSGPACK_VALUE: Final = b"\xcb\x7f\xf8\0\0\0\0\0\0"
 """Stands for a part that was cut out: no field takes it, so that its mutation is refused."""
+
+_TOO_DEEP: Final = f"a value is nested deeper than {VALUE_DEPTH_MAX}; no field holds one that is"
+_KEY_NO_TEXT: Final = "a map has a key that is no text; send the names of fields as texts"
+_UNREADABLE: Final = "it has a key or a time that cannot be read; send only what JSON can say"
 
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
 _TEXT: Final = frozenset({str})
@@ -46,6 +53,7 @@ _FIXED: Final = (
     | {0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17}
 )
 _SMALL: Final = {0x80 + size: 2 * size for size in range(16)} | {0x90 + size: size for size in range(16)}
+_MAPS: Final = frozenset({*range(0x80, 0x90), 0xDE, 0xDF})
 _COUNTED: Final = (
     {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0)}
     | {0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1)}
@@ -80,20 +88,20 @@ def to_msgpack(body: bytes) -> bytes:
 
 
 def oddity(value: Any, depth: int) -> str | None:
-    """Return what keeps a decoded value from being said in JSON, or from being nested this deep."""
+    """Return what keeps a decoded value from being said in JSON, or from being nested this deep; never the value."""
     kind = type(value)
     if kind is dict or kind is list:
-        return _oddity_within(value, depth - 1) if depth > 0 else f"a value is nested deeper than {VALUE_DEPTH_MAX}"
+        return _oddity_within(value, depth - 1) if depth > 0 else _TOO_DEEP
     if kind in _SCALARS or (kind is float and math.isfinite(value)):
         return None
     if kind is float:
-        return "a number is infinite or none at all"
-    return f"a value is {_called(value)}; only what JSON can say is taken"
+        return "a number is infinite or none at all; send one that JSON can say, or null"
+    return f"a value is {_called(value)}; send only what JSON can say"
 
 
 def _oddity_within(holding: dict[Any, Any] | list[Any], depth: int) -> str | None:
     if isinstance(holding, dict) and not _TEXT.issuperset(map(type, holding)):
-        return "a map has a key that is no text"
+        return _KEY_NO_TEXT
     for part in holding.values() if isinstance(holding, dict) else holding:
         found = None if type(part) in _SCALARS else oddity(part, depth)
         if found is not None:
@@ -101,31 +109,79 @@ def _oddity_within(holding: dict[Any, Any] | list[Any], depth: int) -> str | Non
     return None
 
 
+def odd_part(parts: dict[str, Any]) -> str | None:
+    """Return what is odd about any of these parts, after the part's name and, where it is of fields, the field's."""
+    for name, part in parts.items():
+        if oddity(part, VALUE_DEPTH_MAX) is None:
+            continue
+        if isinstance(part, dict) and _TEXT.issuperset(map(type, part)):
+            for field, value in part.items():
+                found = oddity(value, VALUE_DEPTH_MAX - 1)
+                if found is not None:
+                    return f"{name}.{shown(field)}: {found}"
+        return f"{name}: {oddity(part, VALUE_DEPTH_MAX)}"
+    return None
+
+
+def shown(name: str) -> str:
+    """Return a name that somebody sent as it can stand in a message: short, and nothing that cannot be printed."""
+    fits = len(name) <= SHOWN_CHARACTERS_MAX and name.isprintable()
+    return name if fits else f"{ascii(name[:SHOWN_CHARACTERS_MAX])[1:-1]}..."
+
+
 def parts_of(packed: bytes, known: Collection[str]) -> tuple[dict[str, Any], str | None]:
     """Return the parts of a map in MessagePack, each read alone, and what was odd about those that are known.
 
-    An odd part is replaced by something that JSON can say, so that it can be kept and shown.
+    An odd part is replaced by something that JSON can say, so that it can be kept and shown. Of a key
+    that stands twice the last counts, as in JSON.
     """
     parts: dict[str, Any] = {}
     oddities = []
-    for key, raw in _PARTS.decode(packed).items():
-        name = key if type(key) is str else f"{key!r}"
-        parts[name], odd = _part(bytes(raw), is_vectors=name == "context")
-        if name is not key:
-            oddities.append(f"the key {name} is no text")
+    for key, raw in _pairs(packed):
+        name, is_text = (key, True) if type(key) is str else (f"{key!r}", False)
+        parts[name], odd = _part(raw, name)
+        if not is_text:
+            oddities.append(f"a key is no text; a mutation has {', '.join(known)}")
         elif odd is not None and name in known:
-            oddities.append(f"{name}: {odd}")
+            oddities.append(odd)
     return parts, next(iter(oddities), None)
 
 
-def _part(raw: bytes, *, is_vectors: bool) -> tuple[Any, str | None]:
+def _pairs(packed: bytes) -> Iterator[tuple[Any, bytes]]:
+    """Yield the keys of a map, and its values unread. What cannot be read of a key is given as bytes."""
+    try:
+        read = [(key, bytes(raw)) for key, raw in _PARTS.decode(packed).items()]
+    except (ValueError, RecursionError):
+        read = list(_walked(packed))
+    yield from read
+
+
+def _walked(packed: bytes) -> Iterator[tuple[Any, bytes]]:
+    """Go over a map of which some key is nothing that can be looked up."""
+    if not packed or packed[0] not in _MAPS:
+        raise NotSaid("it is no map")
+    at, inner = _step(packed, 0)
+    for _ in range(inner // 2):
+        middle = _end(packed, at, 1)
+        end = _end(packed, middle, 1)
+        try:
+            key = _TREE.decode(packed[at:middle])
+        except (ValueError, RecursionError):
+            key = packed[at:middle]
+        yield key, packed[middle:end]
+        at = end
+
+
+def _part(raw: bytes, name: str) -> tuple[Any, str | None]:
     try:
         part = _TREE.decode(raw)
-    except (ValueError, RecursionError) as exc:
-        return text_of(raw), str(exc)
-    part = _keyed(part) if is_vectors else part
-    odd = oddity(part, VALUE_DEPTH_MAX)
-    return (part, None) if odd is None else (_said(part, BODY_DEPTH_MAX), odd)
+    except RecursionError:
+        return text_of(raw), f"{name}: {_TOO_DEEP}"
+    except ValueError:
+        return text_of(raw), f"{name}: {_UNREADABLE}"
+    part = _keyed(part) if name == "context" else part
+    odd = odd_part({name: part})
+    return (part, None) if odd is None else (sayable(part, BODY_DEPTH_MAX), odd)
 
 
 def shallow(body: bytes, form: Form) -> bytes:
@@ -217,15 +273,15 @@ def _vector(vector: dict[Any, Any]) -> dict[Any, Any]:
     return {str(rid) if type(rid) is int else rid: n for rid, n in vector.items()}
 
 
-def _said(value: Any, depth: int) -> Any:
+def sayable(value: Any, depth: int) -> Any:
     """Return the value with a text in place of whatever JSON cannot say."""
     if isinstance(value, dict | list) and depth <= 0:
         return "nested too deeply"
     if isinstance(value, dict):
-        return {str(key): _said(part, depth - 1) for key, part in value.items()}
+        return {str(key): sayable(part, depth - 1) for key, part in value.items()}
     if isinstance(value, list):
-        return [_said(part, depth - 1) for part in value]
-    if type(value) in _SCALARS or isinstance(value, float):
+        return [sayable(part, depth - 1) for part in value]
+    if type(value) in _SCALARS or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, bytes):
         return text_of(value)

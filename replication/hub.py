@@ -125,12 +125,12 @@ def _cut_off(run: list[Mutation | Malformed], following: list[Mutation | Malform
 def _again(known: rows.Remembered, submission: Submission, replica: Replica) -> Answer:
     if known.request_hash != submission.request_hash:
         return Answer(replica.applied, problem="idempotency_key_reused")
-    return Answer(replica.applied, (known.verdict,))
+    return Answer(replica.applied, known.verdicts)
 
 
 def _remember(state: State, submission: Submission, answer: Answer) -> None:
     if submission.idempotency is not None:
-        kept = rows.Remembered(submission.idempotency, submission.request_hash, answer.verdicts[-1])
+        kept = rows.Remembered(submission.idempotency, submission.request_hash, answer.verdicts)
         state.remembered[submission.idempotency] = kept
         state.effects.remembered.append(kept)
 
@@ -146,7 +146,7 @@ def _problem(state: State, submission: Submission, replica: Replica) -> Problem 
 
 def _moved_on(state: State, submission: Submission) -> Problem | None:
     """Return what is no longer as the person who acts upon it was shown it."""
-    if submission.released is not None and submission.released not in state.waiting:
+    if not state.waiting.issuperset(submission.lets_go):
         return "not_waiting"
     first = submission.mutations[0] if submission.mutations else None
     if not isinstance(first, Mutation):

@@ -34,6 +34,8 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     Either `op` is given, or `value` (for a group: the members that were sent). `sent` is what
     the writer sent before it was brought into canonical form. `chain` is the mutation before which
     all of its replica's writes are the writer's own; None for those who always say what they saw.
+    `along` is the first mutation of a released tx, whose parts are judged under the hub's new numbers
+    and were made by one writer in knowledge of each other.
     `served` is up to where the hub has told the writer anything. Up to `restored_to` the numbers of
     the epoch before the last restore mean the same as now (0: it was never restored).
     """
@@ -42,6 +44,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     rule: CellRule
     stamp: Stamp
     chain: Dot | None
+    along: Dot | None = None
     base: int
     value: Any = None
     sent: Any = MISSING
@@ -59,6 +62,8 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_own(self, dot: Dot) -> bool:
         """Whether the writer made that mutation before."""
+        if self.along is not None and dot.rid == self.along.rid and self.along.n <= dot.n < self.stamp.dot.n:
+            return True
         return self.chain is not None and dot.rid == self.chain.rid and dot.n < self.chain.n
 
     def is_outlived(self, dot: Dot) -> bool:

@@ -93,10 +93,13 @@ class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
     """A mutation that a person has to look at before it is judged. Its payload is in the ledger.
 
     `schema` is the catalogue version that its writer went by, `time` when it was made as far as the
-    hub can tell (ms since 1970).
+    hub can tell (ms since 1970). Its tx begins with number `first` and has `size` mutations, all of
+    them held; without a tx it is alone.
     """
 
     dot: Dot
+    first: int
+    size: int
     collection: str
     record_id: str
     op: str
@@ -118,7 +121,7 @@ class Remembered(msgspec.Struct, frozen=True):
 
     key: str
     request_hash: bytes
-    verdict: MutationVerdict | msgspec.Raw
+    verdicts: tuple[MutationVerdict | msgspec.Raw, ...]
 
 
 class Effects(msgspec.Struct):

@@ -69,8 +69,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     `schema` is the catalogue version that the writer went by (0: the present one). `received` is when
     the hub received it, `offset` how far the hub's clock was ahead of the writer's then, both in
     milliseconds. `rescue` hands over the work of a fenced replica, of which everything is held.
-    `released` names the held mutation that `releaser` lets be judged after all: `person` and
-    `authority` are then its writer's.
+    `released` names the first of the held mutations that `releaser` lets be judged after all, one or a
+    whole tx: the mutations are they, in order, `person` and `authority` their writer's.
     """
 
     rid: int
@@ -94,6 +94,14 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     rescue: bool = False
     released: Dot | None = None
     releaser: str = ""
+
+    @property
+    def lets_go(self) -> tuple[Dot, ...]:
+        """The held mutations that it releases."""
+        if self.released is None:
+            return ()
+        rid, first = self.released
+        return tuple(Dot(rid, first + place) for place in range(len(self.mutations)))
 
 
 class Answer(msgspec.Struct, frozen=True):

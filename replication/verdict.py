@@ -70,7 +70,10 @@ class MutationVerdict(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
 
 
 class Malformed(msgspec.Struct, frozen=True):
-    """A mutation whose number could be read and the rest could not; it is refused by number."""
+    """A mutation whose number could be read and the rest could not; it is refused by number.
+
+    The same is made of one that its device keeps back because no push can carry it.
+    """
 
     n: int
     collection: str
@@ -79,6 +82,7 @@ class Malformed(msgspec.Struct, frozen=True):
     payload: bytes
     tx: str | None = None
     asked: bytes = b""
+    code: str = "bad_mutation"
 
     def digest(self) -> bytes:
         """Return the hash by which a re-sent one is known: over the number and what it wants to write.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from itertools import groupby
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -19,6 +19,9 @@ from replication.forms import Form
 from replication.mutation import Mutation, digest
 from replication.verdict import Malformed, MutationVerdict
 from replication.versions import Dot, Vector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PATH_ENROL: Final = "/v1/devices/enrol"
 PATH_REFRESH: Final = "/v1/devices/refresh"
@@ -93,6 +96,21 @@ class Clock(msgspec.Struct, frozen=True):
     zone: str
 
 
+class Withheld(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a device sends in place of a mutation that no push can carry, so that what follows it can be settled."""
+
+    n: int
+    collection: str
+    id: str
+    tx: str | None = None
+    withheld: bool
+
+    @classmethod
+    def of(cls, mutation: Mutation) -> Withheld:
+        """Return what stands for the mutation."""
+        return cls(n=mutation.n, collection=mutation.collection, id=mutation.id, tx=mutation.tx, withheld=True)
+
+
 class PushHead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a push says beside its mutations. `verdicts_seen` lets the hub trim its ledger.
 
@@ -108,9 +126,15 @@ class PushHead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Push(PushHead, frozen=True, kw_only=True, omit_defaults=True):
-    """A push as its sender makes it: mutations in the order in which they were made."""
+    """A push in which every mutation is whole, in the order in which they were made."""
 
     mutations: list[Mutation]
+
+
+class SentPush(PushHead, frozen=True, kw_only=True, omit_defaults=True):
+    """A push as its sender makes it: in place of what is too large stands what tells so."""
+
+    mutations: tuple[Mutation | Withheld, ...]
 
 
 class PushRequest(PushHead, frozen=True, kw_only=True, omit_defaults=True):
@@ -271,9 +295,12 @@ def _loosely(body: bytes, limits: Limits, form: Form) -> PushRequest:
         loose = _json_parts(body) if form == "json" else _PACKED.decode(body)
     except ValueError as exc:
         raise BadRequest(f"the body is no push: {exc}") from exc
+    parts: Iterable[tuple[int, dict[str, Any] | msgspec.Raw]] = enumerate(loose.mutations, 1)
     read = (
-        _unpacked(bytes(each), limits) if isinstance(each, msgspec.Raw) else _convert(_number(each), each, limits)
-        for each in loose.mutations
+        _unpacked(place, bytes(each), limits)
+        if isinstance(each, msgspec.Raw)
+        else _convert(_number(place, each), each, limits)
+        for place, each in parts
     )
     return _request(loose, tuple(read), limits)
 
@@ -283,12 +310,12 @@ def _json_parts(body: bytes) -> _LoosePush:
     return msgspec.convert(json.loads(body, parse_int=_whole), _LoosePush)
 
 
-def _unpacked(raw: bytes, limits: Limits) -> Mutation | Malformed:
+def _unpacked(place: int, raw: bytes, limits: Limits) -> Mutation | Malformed:
     try:
         parts, found = forms.parts_of(raw, Mutation.__struct_fields__)
     except ValueError as exc:
-        raise BadRequest(f"a mutation has no number n: {exc}") from exc
-    n = _number(parts)
+        raise BadRequest(f"mutation {place} of the push has no number n: {exc}") from exc
+    n = _number(place, parts)
     return _convert(n, parts, limits) if found is None else malformed.made(n, parts, found)
 
 
@@ -297,14 +324,16 @@ def _whole(digits: str) -> float:
     return int(digits) if len(digits) <= _DIGITS_MAX else float("inf")
 
 
-def _number(parts: dict[str, Any]) -> int:
+def _number(place: int, parts: dict[str, Any]) -> int:
     n = parts.get("n")
     if not isinstance(n, int) or isinstance(n, bool):
-        raise BadRequest("a mutation has no number n")
+        raise BadRequest(f"mutation {place} of the push has no number n; send one, a whole number from 1 on")
     return n
 
 
 def _convert(n: int, parts: dict[str, Any], limits: Limits) -> Mutation | Malformed:
+    if malformed.is_withheld(parts):
+        return malformed.withheld(n, parts)
     try:
         mutation = msgspec.convert(parts, Mutation, str_keys=True)
         found = fault(mutation, limits)
@@ -313,7 +342,7 @@ def _convert(n: int, parts: dict[str, Any], limits: Limits) -> Mutation | Malfor
             digest(mutation)
             return mutation
     except (ValueError, RecursionError) as exc:
-        found = str(exc)
+        found = malformed.unfit(exc, parts)
     return malformed.made(n, parts, found)
 
 
@@ -325,7 +354,7 @@ def _without_long_tx(mutations: tuple[Mutation | Malformed, ...], limit: int) ->
     for tx, members in groupby(mutations, _tx):
         run = list(members)
         if tx is not None and len(run) > limit:
-            found = f"the tx {tx} has more than {limit} mutations"
+            found = f"tx: it has {len(run)} mutations, and at most {limit} are taken; make smaller ones"
             run = [malformed.made(m.n, msgspec.to_builtins(m), found) if isinstance(m, Mutation) else m for m in run]
         kept += run
     return tuple(kept)

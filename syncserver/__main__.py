@@ -22,6 +22,7 @@ COMMANDS = {
     "token": ("syncserver.cli.people:token_app", "Tokens of people and programs."),
     "device": ("syncserver.cli.people:device_app", "Devices of technicians."),
     "connections": ("syncserver.cli.connections:app", "Systems, and the connections to them."),
+    "mappings": ("syncserver.cli.mappings:app", "What our records become in other systems."),
     "dead-letters": ("syncserver.cli.dead_letters:app", "Deliveries that wait for a person."),
     "signin": ("syncserver.cli.signin:app", "Where the people of a tenant sign in."),
     "keys": ("syncserver.cli.keys:app", "The secret keys of the installation."),

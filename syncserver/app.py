@@ -23,7 +23,9 @@ from syncserver.commands.review import Review
 from syncserver.commands.seen import SeenVerdicts
 from syncserver.commands.signin import SignIns
 from syncserver.commands.upstream.authorizing import Authorizing
+from syncserver.commands.upstream.canaries import Canaries
 from syncserver.commands.upstream.connections import Connections
+from syncserver.commands.upstream.documents import Documents
 from syncserver.commands.upstream.endpoints import Endpoints
 from syncserver.commands.upstream.incoming import Inboxes
 from syncserver.commands.upstream.letters import Letters
@@ -34,12 +36,14 @@ from syncserver.commands.upstream.systems import Systems
 from syncserver.http import (
     audit,
     auth,
+    canaries,
     catalog,
     conflicts,
     connections,
     dead_letters,
     deliveries,
     devices,
+    documents,
     held,
     hooks,
     inboxes,
@@ -83,6 +87,8 @@ ROUTERS: Final = (
     signin.ROUTER,
     audit.ROUTER,
     connections.ROUTER,
+    documents.ROUTER,
+    canaries.ROUTER,
     deliveries.ROUTER,
     dead_letters.ROUTER,
     mappings.ROUTER,
@@ -120,7 +126,12 @@ def framework(settings: Settings, *lifespans: Lifespan) -> Litestar:
         lifespan=list(lifespans),
         guards=[auth.guard, negotiation.guard],
         exception_handlers={**problems.HANDLERS, **dict.fromkeys(db.TRANSIENT, problems.on_database_away)},
-        request_max_body_size=max(settings.limits.bytes, settings.limits.compressed_bytes, settings.hook_bytes_max),
+        request_max_body_size=max(
+            settings.limits.bytes,
+            settings.limits.compressed_bytes,
+            settings.hook_bytes_max,
+            settings.document_bytes_max,
+        ),
         openapi_config=None,
         logging_config=None,
     )
@@ -162,7 +173,9 @@ async def assemble(settings: Settings, counters: metrics.Metrics, stack: AsyncEx
         pulls=pulls,
         signins=_signins(settings, database, stack),
         audit=AuditLog(database),
-        connections=Connections(database, systems),
+        connections=Connections(database, systems, settings.document_bytes_max),
+        documents=Documents(database, systems, settings.document_bytes_max),
+        canaries=Canaries(database, systems),
         letters=Letters(database, systems),
         mappings=Mappings(database, systems, desk, jsonnet),
         receipts=Receipts(database, desk, systems),
@@ -172,6 +185,7 @@ async def assemble(settings: Settings, counters: metrics.Metrics, stack: AsyncEx
         inboxes=Inboxes(database, door),
         endpoints=Endpoints(database, settings.secret_keys, allow_plain=settings.allow_loopback_vendors),
         hook_bytes_max=settings.hook_bytes_max,
+        document_bytes_max=settings.document_bytes_max,
         body_seconds_max=settings.body_seconds_max,
         metrics=counters,
         limits=settings.limits,

@@ -88,6 +88,10 @@ HOOK_BYTES: Final = "FIELDSYNC_HOOK_BYTES_MAX"
 HOOK_BYTES_MAX: Final = 1_048_576
 """The largest call of a vendor that is taken."""
 
+DOCUMENT_BYTES: Final = "FIELDSYNC_DOCUMENT_BYTES_MAX"
+DOCUMENT_BYTES_MAX: Final = 8_388_608
+"""The largest OpenAPI document that is taken, with what is chosen of it."""
+
 SERVING: Final = {"body_seconds_max": "FIELDSYNC_BODY_SECONDS_MAX", "connections_max": "FIELDSYNC_CONNECTIONS_MAX"}
 """The variable that sets for how long a body is waited for, and how many connections one server process has."""
 SERVING_MAX: Final = 100_000
@@ -129,6 +133,7 @@ VARIABLES: Final = (
     *CODE.values(),
     CODE_CHILDREN,
     HOOK_BYTES,
+    DOCUMENT_BYTES,
     *SERVING.values(),
     ALERT_WEBHOOK,
     ALERT_SECRET,
@@ -172,6 +177,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     compression: Compression = Compression()
     upkeep: Rules = Rules()
     hook_bytes_max: int = HOOK_BYTES_MAX
+    document_bytes_max: int = DOCUMENT_BYTES_MAX
     body_seconds_max: int = 30
     connections_max: int = 4_000
     alarming: Alarming = Alarming()
@@ -201,6 +207,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         compression=_compression(environ),
         upkeep=Rules(**_numbers(environ, UPKEEP, UPKEEP_MAX)),
         hook_bytes_max=_numbers(environ, {"bytes": HOOK_BYTES}, LIMIT_MAX).get("bytes", HOOK_BYTES_MAX),
+        document_bytes_max=_numbers(environ, {"bytes": DOCUMENT_BYTES}, LIMIT_MAX).get("bytes", DOCUMENT_BYTES_MAX),
         alarming=_alarming(environ),
         **_numbers(environ, SERVING, SERVING_MAX),
         work=worker.Limits(**_numbers(environ, WORK, WORK_MAX)),

@@ -97,9 +97,12 @@ async def _back_door(
     inward = _inward(settings, database, systems, committers, jsonnet, stack)
     systems.absorb = inward.inbound.take_in
 
-    def wake(tenants: str) -> None:
-        carrier.wake(tenants)
-        inward.wake()
+    def wake(said: str) -> None:
+        # Nothing is said by a listener that may have missed something.
+        if not said or said.startswith(outbox.INWARD):
+            inward.wake()
+        if not said.startswith(outbox.INWARD):
+            carrier.wake(said)
 
     wakeup = Wakeup(settings.database_url, outbox.CHANNEL, wake)
     await wakeup.start()

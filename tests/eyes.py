@@ -62,7 +62,8 @@ class Eyes:
 
     def edit(self, n: int, key: Key, cells: frozenset[str]) -> tuple[Mapping[str, Known], int]:
         """Return what an edit of these cells has seen of each cell, and when the record was last shown whole."""
-        known = {*self.shown.get(key, {}), *self.before.get(key, {})}
+        waiting = (glance.cells for glance in self.waiting.values() if glance.key == key)
+        known = {*self.shown.get(key, {}), *self.before.get(key, {})}.union(*waiting)
         seen = {cell: self._seen(key, cell) for cell in {*known, *cells, ALIVE}}
         self.waiting[n] = Glance(key, cells, seen)
         return seen, self.held.get(key, 0)

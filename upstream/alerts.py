@@ -31,6 +31,8 @@ LIST_MAX: Final = 500
 POLL_FAILURES_MAX: Final = 5
 WEEKS_COMPARED: Final = 2
 CHANGES_SHOWN_MAX: Final = 10
+CANARY_MISSES_MAX: Final = 3
+"""After how many of its own pauses a canary that was not read is told of."""
 
 _SQL: Final = store.statements("alerts")
 
@@ -199,6 +201,21 @@ async def _drifted(session: Session, tenant_id: int, _: Limits) -> list[Finding]
     return found
 
 
+async def _canaries(session: Session, tenant_id: int, _: Limits) -> list[Finding]:
+    found = []
+    for row in await session.fetch(_SQL["canaries"], tenant_id, CANARY_MISSES_MAX):
+        changes = msgspec.convert(store.from_json(row["findings"]), tuple[drift.Finding, ...])
+        if changes:
+            severity: Severity = "critical" if any(change.is_urgent for change in changes) else "warning"
+            shown = "; ".join(map(str, changes[:CHANGES_SHOWN_MAX]))
+            said = f"the canary {row['remote_id']} of {row['name']} is not what it was: {shown}"
+            found.append(_found("canary", row, severity, said))
+        if row["is_unread"]:
+            said = f"the canary {row['remote_id']} ({row['object']}) of {row['name']} cannot be read: {row['reason']}"
+            found.append(_found("canary_unread", row, "warning", said))
+    return found
+
+
 async def _disabled(session: Session, tenant_id: int, _: Limits) -> list[Finding]:
     rows = await session.fetch(_SQL["disabled"], tenant_id)
     return [_found("endpoint_disabled", row, "warning", f"a webhook was disabled: {row['reason']}") for row in rows]
@@ -214,6 +231,7 @@ RULES: Final[dict[str, Callable[[Session, int, Limits], Awaitable[list[Finding]]
     "polling_failed": _unpolled,
     "inbox_failed inbox_late": _inbox,
     "schema_changed": _drifted,
+    "canary canary_unread": _canaries,
     "endpoint_disabled": _disabled,
 }
 """The rules by the names of what they find."""
@@ -247,9 +265,9 @@ async def report(session: Session, tenant_id: int, findings: Iterable[Finding]) 
     return await _open(session, tenant_id, found)
 
 
-async def settle(session: Session, tenant_id: int, rule: str, subject: str) -> bool:
-    """Resolve what was reported; False if it was not open."""
-    return await session.fetchval(_SQL["settle"], tenant_id, rule, subject) is not None
+async def settle(session: Session, tenant_id: int, rule: str, subject: str) -> list[dict[str, Any]]:
+    """Resolve what was reported, in the caller's transaction; return it, nothing if it was not open."""
+    return [dict(row) for row in await session.fetch(_SQL["settle"], tenant_id, rule, subject)]
 
 
 async def listed(database: Database, tenant_id: int, *, is_open: bool | None = None) -> list[Alert]:

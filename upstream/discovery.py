@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -24,6 +25,7 @@ KEPT_MS: Final = 24 * 3_600_000
 PAGES_MAX: Final = 3
 """How many pages of records are looked at where there are only samples to go by."""
 
+_HOLE: Final = re.compile(r"\$\{(?:\w+\.)?([^{}]*)\}")
 _SQL: Final = store.statements("mappings")
 
 
@@ -59,7 +61,7 @@ async def discover(
     try:
         if how.kind == "openapi":
             if document is None and not how.operation:
-                raise NotDiscovered(f"{object_name}: the connection has no OpenAPI document at hand")
+                raise NotDiscovered(f"{object_name}: the connection has no OpenAPI document at hand; put one there")
             described = document if document is not None else await _answer(caller, how.operation)
             return _of_document(manifest, how, described, object_name)
         if how.kind == "sample":
@@ -136,4 +138,4 @@ def _of_document(manifest: Manifest, how: Discovery, document: Any, object_name:
 
 def _template(path: str) -> str:
     """Return a path of a manifest as the document would write it: a hole is `{…}`."""
-    return path.replace("${", "{").partition("?")[0]
+    return _HOLE.sub(r"{\1}", path).partition("?")[0]

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from upstream import making, time_formats
+from upstream import delivery, making, time_formats
 from upstream.contract import EVERY, fits
 from upstream.schema import Field, Schema, walked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from upstream.mapping import IntoMapping, MappingSet, ObjectMapping, Row
 
@@ -36,13 +37,25 @@ Change: TypeAlias = Literal[
     "missing_in_answers",
     "unknown_in_answers",
     "moved_in_time",
+    "zone_lost",
+    "comes_back_otherwise",
 ]
 
 Found: TypeAlias = tuple[str, Change, str, str]
 """Field, change, old and new."""
 
 BREAKS: Final[frozenset[Change]] = frozenset(
-    ("removed", "renamed", "type_changed", "choice_removed", "required", "read_only", "moved_in_time")
+    (
+        "removed",
+        "renamed",
+        "type_changed",
+        "choice_removed",
+        "required",
+        "read_only",
+        "moved_in_time",
+        "zone_lost",
+        "comes_back_otherwise",
+    )
 )
 """Changes after which something that went well before may be refused, or come out wrong."""
 ALIKE: Final = 0.6
@@ -50,6 +63,10 @@ ALIKE: Final = 0.6
 ANSWERS_LEAST: Final = 20
 """How many answers are needed before what is in none of them is told."""
 FIELDS_COUNTED_MAX: Final = 2_000
+ZONE_MINUTES: Final = 15
+"""Offsets of zones are multiples of this."""
+ZONES_APART_MINUTES_MAX: Final = 26 * 60
+SHOWN_CHARACTERS_MAX: Final = 60
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +108,18 @@ _SAID: Final[dict[Change, str]] = {
     "missing_in_answers": "was in none of the last {new} answers",
     "unknown_in_answers": "was in {new} answers and is not known",
     "moved_in_time": "shows {new} where {old} was meant",
+    "zone_lost": "was the instant {old}, is {new}, which says of no zone",
+    "comes_back_otherwise": "was told {old}, gives back {new}",
+}
+
+
+_KINDS: Final[dict[type, str]] = {
+    str: "text",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    dict: "object",
+    list: "list",
 }
 
 
@@ -184,18 +213,53 @@ class Answers:
 
 
 def canary(
-    connection: str, object_name: str, before: Mapping[str, Any], now: Mapping[str, Any], mappings: MappingSet
+    connection: str,
+    object_name: str,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    mappings: MappingSet,
+    *,
+    moving: Collection[str] = (),
 ) -> tuple[Finding, ...]:
-    """Compare one record, which nobody changes, as it was read before and now: its shape, and its instants."""
-    was, has = dict(walked(before)), dict(walked(now))
+    """Compare one record, which nobody changes, as it was read before and now: its shape, and its instants.
+
+    Only a shift that zones can make counts: somebody who does change an instant is no drift of the system's.
+    `moving` are paths that change by themselves, like the time of the last change.
+    """
+    was, has = _still(before, moving), _still(now, moving)
     gone = sorted(was.keys() - has.keys())
     found: list[Found] = [(path, "removed", _kind_of(was[path]), "") for path in gone]
     for path in sorted(was.keys() & has.keys()):
         old, new = was[path], has[path]
         if old is not None and new is not None and _kind_of(old) != _kind_of(new):
             found.append((path, "type_changed", _kind_of(old), _kind_of(new)))
-        elif (shift := _shift(old, new)) is not None:
+        elif (shift := _shift(old, new)) is not None and _is_of_zones(shift):
             found.append((path, "moved_in_time", str(old), f"{new} ({shift:+g} minutes)"))
+        elif _lost_zone(old, new):
+            found.append((path, "zone_lost", str(old), str(new)))
+    return tuple(_finding(connection, object_name, mappings, each) for each in found)
+
+
+def returned(
+    connection: str, object_name: str, told: Mapping[str, Any], now: Mapping[str, Any], mappings: MappingSet
+) -> tuple[Finding, ...]:
+    """Compare what a system was told of a record with what it gives back of it, field by field.
+
+    What it does not give back at all is none: some fields can only be written.
+    """
+    was, has = dict(walked(told)), dict(walked(now))
+    found: list[Found] = []
+    for path in sorted(was.keys() & has.keys()):
+        old, new = was[path], has[path]
+        if isinstance(old, dict | list) or delivery.stands(old, new):
+            continue
+        shift = _shift(old, new)
+        if shift:
+            found.append((path, "moved_in_time", str(old), f"{new} ({shift:+g} minutes)"))
+        elif _lost_zone(old, new):
+            found.append((path, "zone_lost", str(old), str(new)))
+        elif not _are_instants(old, new):
+            found.append((path, "comes_back_otherwise", _shown(old), _shown(new)))
     return tuple(_finding(connection, object_name, mappings, each) for each in found)
 
 
@@ -280,13 +344,43 @@ def _rows_of_choice(mappings: MappingSet, object_name: str, word: str) -> Iterat
 
 
 def _kind_of(value: Any) -> str:
-    return "number" if type(value) in (int, float) else type(value).__name__
+    return _KINDS.get(type(value), "null")
+
+
+def _still(record: Mapping[str, Any], moving: Collection[str]) -> dict[str, Any]:
+    return {path: value for path, value in walked(record) if path not in moving}
+
+
+def _is_of_zones(minutes: float) -> bool:
+    return minutes % ZONE_MINUTES == 0 and abs(minutes) <= ZONES_APART_MINUTES_MAX
+
+
+def _are_instants(old: Any, new: Any) -> bool:
+    return _moment(old) is not None and _moment(new) is not None
+
+
+def _lost_zone(old: Any, new: Any) -> bool:
+    """Tell whether an instant has become a time of which nobody knows where."""
+    is_local = isinstance(new, str) and _moment(f"{new}Z") is not None
+    return _moment(old) is not None and is_local and _moment(new) is None
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        return time_formats.moment_of(value)
+    except time_formats.BadTime:
+        return None
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
 
 
 def _shift(old: Any, new: Any) -> float | None:
     """Return by how many minutes an instant moved; None if it is none, or did not."""
-    try:
-        moved: timedelta = time_formats.moment_of(new) - time_formats.moment_of(old)
-    except time_formats.BadTime:
+    before, after = _moment(old), _moment(new)
+    if before is None or after is None:
         return None
+    moved = after - before
     return moved / timedelta(minutes=1) if moved else None

@@ -23,9 +23,13 @@ Lane: TypeAlias = Literal["live", "backfill"]
 TENANT_MAX: Final = 32
 """How much of one tenant is under way at once, over all of its connections."""
 BACKFILL_SLOTS_PERCENT: Final = 25
-"""How many of a worker's slots a backfill may fill when nothing else waits."""
+"""How many of a worker's slots a backfill may fill when there is no live work."""
 BACKFILL_KEPT_PERCENT: Final = 10
-"""How many of them are kept for it when live work could fill all; at least one."""
+"""How many of them it gets beside live work, and are kept for it even when that could fill all; at least one.
+
+It is not the slots that live work would lack: what a backfill does takes processor time at the worker and the
+database, and each piece of live work beside it gets slower by that.
+"""
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,9 +114,18 @@ class Wheels:
         self._live, self._backfill = Wheel(), Wheel()
 
     def turns(
-        self, backlogs: Sequence[Backlog], *, live: int, backfill: int, tenant_max: int = TENANT_MAX
+        self,
+        backlogs: Sequence[Backlog],
+        *,
+        live: int,
+        backfill: int,
+        tenant_max: int = TENANT_MAX,
+        beside: bool = False,
     ) -> list[Turn]:
-        """Return what to take. `live` and `backfill` are how much of each this worker has under way."""
+        """Return what to take. `live` and `backfill` are how much of each this worker has under way.
+
+        `beside`: the worker has had live work just now, so that a backfill gets no more than what is kept for it.
+        """
         slow = [each for each in backlogs if each.lane == "backfill"]
         free = self.slots - live - backfill
         kept = max(1, self.slots * BACKFILL_KEPT_PERCENT // 100) if any(min(e.waiting, e.room) for e in slow) else 0
@@ -122,7 +135,8 @@ class Wheels:
             tenant_max=tenant_max,
         )
         free -= sum(turn.most for turn in quick)
-        most = max(1, self.slots * BACKFILL_SLOTS_PERCENT // 100) - backfill
+        percent = BACKFILL_KEPT_PERCENT if beside or quick else BACKFILL_SLOTS_PERCENT
+        most = max(1, self.slots * percent // 100) - backfill
         return quick + self._backfill.turns(_beside(slow, quick), min(free, most), tenant_max=tenant_max)
 
 

@@ -84,6 +84,8 @@ class OAuth2Code(_OAuth2, frozen=True, kw_only=True, tag_field="kind", tag="oaut
     rotates: bool = True
     refresh_days: int = 0
     """How long a refresh token is good; 0: not known."""
+    brings: dict[str, str] = {}
+    """What a person comes back with beside the code, by its name there, and which setting each of it is."""
 
 
 class ClientCredentials(_OAuth2, frozen=True, kw_only=True, tag_field="kind", tag="client_credentials"):

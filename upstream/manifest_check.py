@@ -9,7 +9,18 @@ import msgspec
 
 from replication.catalog_sheet import did_you_mean
 from upstream import holes, time_formats, times
-from upstream.manifest import NEEDED, ByOffset, ByPage, ErrorRule, Handle, Manifest, Operation, Session, Target
+from upstream.manifest import (
+    NEEDED,
+    ByOffset,
+    ByPage,
+    ErrorRule,
+    Handle,
+    Manifest,
+    OAuth2Code,
+    Operation,
+    Session,
+    Target,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -76,6 +87,10 @@ def _addresses(manifest: Manifest) -> Iterator[tuple[Path, str]]:
     yield from _holes(manifest, ("base_url",), manifest.base_url, IN_ADDRESSES)
     for key, value in msgspec.structs.asdict(manifest.auth).items():
         yield from _holes(manifest, ("auth", key), value, IN_ADDRESSES)
+    for name, setting in (manifest.auth.brings if isinstance(manifest.auth, OAuth2Code) else {}).items():
+        if setting not in manifest.config:
+            there = ", ".join(manifest.config) or "none"
+            yield ("auth", "brings", name), f"{setting!r} is no setting of [config] (there are: {there})"
 
 
 def _holes(manifest: Manifest, path: Path, value: Any, kinds: Collection[str]) -> Iterator[tuple[Path, str]]:

@@ -1,4 +1,4 @@
-"""Noticing that a system has changed: its fields are found out again each day, and its answers are counted.
+"""Noticing that a system has changed: its fields are found out again each day, its answers are counted, canaries read.
 
 What is noticed is told as an alert with the field, what it was, what it is and the rows that it hits.
 Nothing else follows from it: no data are deleted and no mapping is rewritten.
@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
-from upstream import alerts, connections, discovery, drift
+from upstream import alarms, alerts, canaries, connections, discovery, documents, drift
 from upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from upstream.connections import Connection
-    from upstream.discovery import Caller
     from upstream.drift import Finding
+    from upstream.knowledge import Caller
     from upstream.manifest import Manifest
     from upstream.mapping import MappingSet
     from upstream.store import Database
 
     Place = tuple[int, str, str]
 
-LOOK_SECONDS: Final = 600.0
+LOOK_SECONDS: Final = 60.0
 COUNTED_MAX: Final = 2_000
 """Of how many objects of connections answers are counted at a time; those not heard of for longest go first."""
 SHOWN_MAX: Final = 5
@@ -96,11 +96,14 @@ class Noticing:
 
     async def _look(self, connection: Connection) -> None:
         manifest, mappings = await self._systems.mapping(connection)
+        # A description that cannot be had keeps no canary from being read.
+        caller = (await self._systems.system(connection)).caller
+        await canaries.look(self._database, connection, manifest, mappings, caller)
         place = (connection.tenant_id, connection.connection)
         for name in manifest.discovery:
             if await discovery.current(self._database, *place, name) is None:
-                caller = (await self._systems.system(connection)).caller
-                found = await discovery.discover(caller, manifest, name)
+                described = await documents.needed(self._database, *place, manifest)
+                found = await discovery.discover(caller, manifest, name, document=described)
                 kept = await discovery.keep(self._database, *place, found, mappings)
                 for finding in kept.findings:
                     log.warning("schema_drift", tenant=place[0], connection=place[1], finding=str(finding))
@@ -124,9 +127,11 @@ class Noticing:
         hit = [finding for finding in findings if finding.rows]
         async with self._database.transaction(place[0]) as session:
             if not hit:
-                await alerts.settle(session, place[0], RULE, subject)
+                over = await alerts.settle(session, place[0], RULE, subject)
+                await alarms.announce(session, place[0], alerts.Turned(resolved=tuple(over)))
                 return
             shown = [*hit, *(each for each in findings if not each.rows)][:SHOWN_MAX]
             said = f"answers of {name} are not as its fields were found to be: {'; '.join(map(str, shown))}"
             found = alerts.Finding(rule=RULE, subject=subject, severity="critical", message=said)
-            await alerts.report(session, place[0], [found])
+            new = await alerts.report(session, place[0], [found])
+            await alarms.announce(session, place[0], alerts.Turned(opened=tuple(new)))

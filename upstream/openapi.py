@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from upstream.contract import EVERY, FieldType
 from upstream.schema import Field, Schema, Unreadable, made_of
@@ -20,6 +21,9 @@ FIELDS_MAX: Final = 3_000
 REFERENCES_MAX: Final = 50
 STEPS_MAX: Final = 100_000
 """How many shapes are looked at: those of a document can be entangled beyond any number."""
+GLANCE_DEPTH: Final = 2
+GLANCE_STEPS_MAX: Final = 2_000
+"""How far is looked at a glance, where a whole document is shown."""
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
 METHODS: Final = ("get", "post", "put", "patch", "delete")
@@ -34,22 +38,27 @@ TYPES: Final[dict[str, FieldType]] = {
 }
 
 
-def request_schema(document: Mapping[str, Any], method: str, path: str, object_name: str) -> Schema:
+def request_schema(
+    document: Mapping[str, Any], method: str, path: str, object_name: str, *, at_a_glance: bool = False
+) -> Schema:
     """Return the fields that an operation's request can have; raises `Unreadable` if there are none."""
     operation = operation_at(document, method, path)
     body = resolved(document, operation.get("requestBody"))
     shape = _content(body) or _swagger_body(document, operation)
-    return made_of(object_name, "openapi", _Reader(document, writing=True).fields(shape))
+    return made_of(object_name, "openapi", _Reader(document, writing=True, at_a_glance=at_a_glance).fields(shape))
 
 
-def answer_schema(document: Mapping[str, Any], method: str, path: str, object_name: str) -> Schema:
+def answer_schema(
+    document: Mapping[str, Any], method: str, path: str, object_name: str, *, at_a_glance: bool = False
+) -> Schema:
     """Return the fields that the answer of an operation can have when it goes well; raises `Unreadable` if none."""
     operation = operation_at(document, method, path)
     answers = {str(status): answer for status, answer in _table(operation.get("responses")).items()}
     for status in sorted(status for status in answers if status.startswith("2")):
         answer = resolved(document, answers[status])
         if shape := _content(answer) or _table(answer.get("schema")):
-            return made_of(object_name, "openapi", _Reader(document, writing=False).fields(shape))
+            reader = _Reader(document, writing=False, at_a_glance=at_a_glance)
+            return made_of(object_name, "openapi", reader.fields(shape))
     raise Unreadable(f"{method} {path} has no answer that is described")
 
 
@@ -64,6 +73,9 @@ def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[
 
 def operation_at(document: Mapping[str, Any], method: str, path: str) -> Mapping[str, Any]:
     """Return the description of an operation, or raise `Unreadable`. Names of holes in the path do not matter."""
+    exact = resolved(document, _table(document.get("paths")).get(path)).get(method.lower())
+    if method.lower() in METHODS and isinstance(exact, dict):
+        return exact
     for found, there, operation in operations(document):
         if found == method.upper() and _without_names(there) == _without_names(path):
             return operation
@@ -117,10 +129,12 @@ def _swagger_body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> 
 class _Reader:
     """One reading of a document, which ends however entangled it is."""
 
-    def __init__(self, document: Mapping[str, Any], *, writing: bool) -> None:
+    def __init__(self, document: Mapping[str, Any], *, writing: bool, at_a_glance: bool = False) -> None:
         self.document = document
         self.writing = writing
         self.steps = 0
+        self.steps_max = GLANCE_STEPS_MAX if at_a_glance else STEPS_MAX
+        self.depth_max = GLANCE_DEPTH if at_a_glance else DEPTH_MAX
 
     def fields(self, shape: Mapping[str, Any]) -> list[Field]:
         """Return the fields of a shape, one more than are allowed if there are too many."""
@@ -129,7 +143,7 @@ class _Reader:
     def walked(self, shape: Any, prefix: str, depth: int) -> Iterator[Field]:
         """Yield the fields of a shape and of those within it; what only the vendor fills in is none of a request."""
         whole = self.merged(shape)
-        if depth > DEPTH_MAX:
+        if depth > self.depth_max:
             return
         if _kind(whole) == "list":
             yield from self.walked(whole.get("items"), f"{prefix}{EVERY}.", depth + 1)
@@ -155,8 +169,8 @@ class _Reader:
     def merged(self, shape: Any, depth: int = 0) -> dict[str, Any]:
         """Return a shape with its parts put together. What only one of several choices has is never required."""
         self.steps += 1
-        if self.steps > STEPS_MAX:
-            raise Unreadable(f"the document refers to itself more than {STEPS_MAX} times")
+        if self.steps > self.steps_max:
+            raise Unreadable(f"the document refers to itself more than {self.steps_max} times")
         here = resolved(self.document, shape)
         if depth > DEPTH_MAX:
             return {}
@@ -223,13 +237,27 @@ def resolved(document: Mapping[str, Any], shape: Any) -> Mapping[str, Any]:
     return {}
 
 
+def leads(document: Mapping[str, Any], reference: str) -> bool:
+    """Tell whether a reference ends at something within the document: not out of it, nowhere, or in a circle."""
+    shape: Any = {"$ref": reference}
+    for _ in range(REFERENCES_MAX):
+        if not isinstance(shape, dict) or not isinstance(shape.get("$ref"), str):
+            return isinstance(shape, dict | bool)
+        shape = _at_pointer(document, shape["$ref"])
+    return False
+
+
 def _at_pointer(document: Mapping[str, Any], reference: str) -> Any:
+    """Return what a reference means; None where it leads nowhere within the document."""
     if not reference.startswith("#/"):
-        return {}
+        return None
     found: Any = document
     for step in reference.removeprefix("#/").split("/"):
-        name = step.replace("~1", "/").replace("~0", "~")
-        if not isinstance(found, dict) or name not in found:
-            return {}
-        found = found[name]
+        name = unquote(step).replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        elif isinstance(found, dict) and name in found:
+            found = found[name]
+        else:
+            return None
     return found

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 Lane: TypeAlias = Literal["live", "backfill"]
 
 CHANNEL: Final = "fieldsync_work"
-"""NOTIFY with the tenants that have something new, separated by commas."""
+"""NOTIFY with the tenants that have something new, separated by commas; `INWARD` before them: in their inboxes."""
+INWARD: Final = "in,"
 
 BACKFILL_ROWS: Final = 1_000
 NO_RECORD: Final = "00000000-0000-0000-0000-000000000000"

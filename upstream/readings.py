@@ -63,6 +63,14 @@ QUIET: Final = Gauge(
     text="1 where a vendor calls no more though there are changes, and polling has taken over.",
     labels=("connection", "object"),
 )
+CANARIES: Final = Gauge(
+    name="fieldsync_canary_findings",
+    text="In how much a canary is not what it was; its alert names the fields.",
+    labels=("connection", "object"),
+)
+CANARIES_AGE: Final = Gauge(
+    name="fieldsync_canary_read_seconds", text="How long ago a canary was read.", labels=("connection", "object")
+)
 POSTINGS: Final = Gauge(name="fieldsync_messages_waiting", text="Messages on their way to webhooks.", labels=())
 POSTINGS_AGE: Final = Gauge(name="fieldsync_messages_oldest_seconds", text="Age of the oldest of them.", labels=())
 ALERTS: Final = Gauge(name="fieldsync_alerts_open", text="Alerts that are open.", labels=("rule", "severity"))
@@ -76,6 +84,8 @@ ALL: Final = (
     INBOX,
     INBOX_AGE,
     QUIET,
+    CANARIES,
+    CANARIES_AGE,
     POSTINGS,
     POSTINGS_AGE,
     ALERTS,
@@ -104,6 +114,8 @@ async def read(database: Database, tenants: Sequence[int]) -> list[Gauge]:
         _with(INBOX, inbox, "n"),
         _with(INBOX_AGE, [row for row in inbox if row["state"] == "waiting"], "seconds"),
         _with(QUIET, rows["quiet"], "n"),
+        _with(CANARIES, rows["canaries"], "n"),
+        _with(CANARIES_AGE, rows["canaries"], "seconds"),
         _with(POSTINGS, [postings], "waiting"),
         _with(POSTINGS_AGE, [postings], "seconds"),
         _with(ALERTS, rows["alerts"], "n"),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
@@ -30,7 +31,7 @@ from upstream.sampling import Sampling
 from upstream.saying import Using
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from upstream.connections import Connection
     from upstream.deliveries import Delivery
@@ -55,6 +56,8 @@ MISSED_SECONDS: Final = 0.1
 """When it is looked again at tenants that another worker was looking at, about."""
 TENANTS_SECONDS: Final = 10.0
 """How long a worker goes without a tenant that has just got its first connection, unless it is woken."""
+CALM_SECONDS: Final = 1.0
+"""After so long without live work a backfill may have more of a worker."""
 FLOUNDER_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 45.0
 """How long what is under way is waited for at the end: longer than a request may take."""
@@ -134,11 +137,16 @@ class Worker:
 
     def wake(self, tenants: str = "") -> None:
         """Look now: these tenants (numbers with commas) may have something new."""
-        unknown = {int(tenant) for tenant in tenants.split(",") if tenant.isdecimal()} - set(self._tenants)
-        if unknown:
+        named = {int(tenant) for tenant in tenants.split(",") if tenant.isdecimal()}
+        if named - set(self._tenants):
             self._asked_at = float("-inf")
-        for stage in self._stages:
-            stage.wake.set()
+        plan, carry = self._stages
+        plan.stir(named)
+        if named:
+            # What is new there is planned first, and that stirs whoever carries.
+            carry.stirred |= named
+        else:
+            carry.stir()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what is under way then is brought to its end, but not waited for for ever."""
@@ -147,7 +155,11 @@ class Worker:
     async def drain(self) -> int:
         """Work until nothing is due; return how many pieces that was. For tools and tests."""
         pieces = 0
-        while begun := [await self._begin(stage) for stage in self._stages]:
+        while True:
+            begun = []
+            for stage in self._stages:
+                stage.stir()
+                begun.append(await self._begin(stage))
             for stage in self._stages:
                 await asyncio.gather(*stage.running)
             pieces += sum(begun)
@@ -163,7 +175,7 @@ class Worker:
             pause = POLL_SECONDS
             if stage.missed:
                 pause = MISSED_SECONDS * (0.5 + random.random())  # noqa: S311  (no secret: it keeps workers apart)
-            elif begun and len(stage.running) < stage.wheels.slots:
+            elif begun and stage.stirred and len(stage.running) < stage.wheels.slots:
                 pause = BREATH_SECONDS
             await _first_of(stage.wake.wait(), ended, seconds=pause)
             await _first_of(ended, seconds=BREATH_SECONDS)
@@ -182,19 +194,23 @@ class Worker:
             log.warning("worker_interrupted", stage=stage.kind, error=type(error).__name__)
         except Exception:
             log.exception("worker_look_failed", stage=stage.kind)
+        stage.swept_at = float("-inf")
         return 0
 
     async def _begin(self, stage: _Stage) -> int:
         live, backfill = stage.going
         stage.missed = False
-        if live + backfill >= stage.wheels.slots or not (tenants := await self._with_connections()):
+        if live + backfill >= stage.wheels.slots or not (tenants := stage.whom(await self._with_connections())):
             return 0
         async with self._database.transaction(*tenants) as session:
             mine = [row["tenant_id"] for row in await session.fetch(_SQL["look"], _LOOKS[stage.kind], tenants)]
             stage.missed = len(mine) < len(tenants)
             backlogs = await self._backlogs(session, stage.kind, mine) if mine else []
-            turns = stage.wheels.turns(backlogs, live=live, backfill=backfill, tenant_max=self._limits.tenant)
+            turns = stage.wheels.turns(
+                backlogs, live=live, backfill=backfill, tenant_max=self._limits.tenant, beside=stage.is_beside
+            )
             leased = await stage.lease(session, turns) if turns else []
+        stage.stirred |= set(tenants) - set(mine) | _left(backlogs, leased)
         for each in leased:
             stage.start(each)
         return len(leased)
@@ -249,7 +265,7 @@ class Worker:
                 )
         self._tell("plan", row, came, began)
         if came == "planned":
-            self._stages[1].wake.set()
+            self._stages[1].stir({row.tenant_id})
 
     # Carrying.
 
@@ -266,8 +282,8 @@ class Worker:
                 delivery, system.manifest, system.caller, self._ledger, jitter=random.random, absorb=system.absorb
             )
             came: str = outcome.ended
-            if came in ("confirmed", "superseded"):
-                self._stages[0].wake.set()
+            if came == "superseded":
+                self._stages[0].stir({delivery.tenant_id})
         except Exception as error:
             log.exception("carrying_failed", tenant=delivery.tenant_id, connection=delivery.connection)
             came = "failed"
@@ -320,6 +336,11 @@ class _Stage:
         self.running: dict[asyncio.Task[None], str] = {}
         self.missed = False
         """Whether another worker was looking at some tenant at the last look."""
+        self.stirred: set[int] = set()
+        """Tenants that have something new, or had more than could be taken at the last look."""
+        self.swept_at = float("-inf")
+        """When all tenants were looked at last: what nobody told of is found by that."""
+        self._live_at = float("-inf")
 
     @property
     def going(self) -> tuple[int, int]:
@@ -327,8 +348,31 @@ class _Stage:
         backfill = sum(lane == "backfill" for lane in self.running.values())
         return len(self.running) - backfill, backfill
 
+    @property
+    def is_beside(self) -> bool:
+        """Whether a backfill has live work beside it, now or a moment ago."""
+        return time.monotonic() - self._live_at < CALM_SECONDS or self.going[0] > 0
+
+    def stir(self, tenants: Iterable[int] = ()) -> None:
+        """Have these tenants looked at now; without any, all of them."""
+        self.stirred |= set(tenants)
+        if not tenants:
+            self.swept_at = float("-inf")
+        self.wake.set()
+
+    def whom(self, tenants: Sequence[int]) -> list[int]:
+        """Return which of all tenants to look at now: those that are stirred, and all of them from time to time."""
+        whole = time.monotonic() - self.swept_at >= POLL_SECONDS
+        if whole:
+            self.swept_at = time.monotonic()
+        chosen = [tenant for tenant in tenants if whole or tenant in self.stirred]
+        self.stirred.clear()
+        return chosen
+
     def start(self, piece: Row | Delivery) -> None:
         """Begin a piece of work."""
+        if piece.lane == "live":
+            self._live_at = time.monotonic()
 
         async def run() -> None:
             await self.work(piece)
@@ -339,9 +383,19 @@ class _Stage:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self.running[task]
-        self.wake.set()
+        if self.stirred:
+            self.wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("worker_piece_failed", stage=self.kind, error=type(error).__name__)
+
+
+def _left(backlogs: Iterable[Backlog], leased: Iterable[Row | Delivery]) -> set[int]:
+    """Return the tenants of which more waits than was taken."""
+    waiting = Counter[int]()
+    for backlog in backlogs:
+        waiting[backlog.tenant_id] += backlog.waiting
+    waiting.subtract(piece.tenant_id for piece in leased)
+    return {tenant for tenant, many in waiting.items() if many > 0}
 
 
 async def _first_of(*waits: Any, seconds: float) -> None:

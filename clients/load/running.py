@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from clients import errors
 from clients.load import report
 from clients.load.course import Course
+from clients.transport import Call, Transport, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +24,25 @@ if TYPE_CHECKING:
     from clients.load.plan import Options
     from clients.load.progress import Progress
 
+HEALTH: Final = "/health"
 INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+async def require_server(url: str) -> None:
+    """Look whether the server answers, so that nobody waits for a run that cannot begin."""
+    transport = Transport(url, Waiting(lambda: 0, asyncio.sleep, lambda: 0.0, attempts_max=1))
+    try:
+        await transport.send(Call(method="GET", path=HEALTH))
+    except errors.ClientError as error:
+        told = f"no server answers at {url}: {error}. Is it running, and is its address right (`--url` names another)?"
+        raise errors.Unreachable(told) from error
+    finally:
+        await transport.close()
 
 
 async def run(options: Options, ready: Ready, progress: Progress) -> bool:
     """Run everything, write and tell the report, and return whether all was well."""
+    await require_server(options.url or ready.url)
     async with Course(options, ready, progress.tell) as course:
         with progress.of(course.meter, course.clock):
             steps = asyncio.create_task(_steps(course))

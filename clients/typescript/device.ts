@@ -21,7 +21,9 @@ const HEAD_BYTES = 8_192;
 const RESTARTS_MAX = 3;
 const STALLED_MAX = 5;
 const NOT_TAKEN = ["refused", "parked", "superseded", "held"];
-const TRANSIENT = [408, 425, 429, 500, 502, 503, 504];
+const PUSH = "/v1/sync/push";
+const TOO_SLOW = 408;
+const TRANSIENT = [TOO_SLOW, 425, 429, 500, 502, 503, 504];
 
 /** The server answered with a problem document. */
 export class Problem extends Error {
@@ -57,24 +59,28 @@ interface Kept {
   outbox: Mutation[];
   answered: Answered[];
   setAside: SetAside[];
+  /** Numbers of mutations that no push can carry: something short is sent in place of each. */
+  withheld: number[];
   copies: { [key: string]: Copy };
 }
 
 const FRESH: Kept = {
   enrolled: null, catalogue: null, cursor: null, sweeping: false, lastN: 0, sent: 0, outbox: [], answered: [],
-  setAside: [], copies: {},
+  setAside: [], withheld: [], copies: {},
 };
 
 export class Device {
   private kept: Kept;
   private tx: string | undefined;
+  /** How many mutations the next push has at most, because more of them did not get through. */
+  private most = Infinity;
 
   constructor(
     private readonly file: string,
     private readonly url: string,
     private readonly ask: typeof fetch = fetch,
   ) {
-    this.kept = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Kept) : structuredClone(FRESH);
+    this.kept = existsSync(file) ? { ...FRESH, ...(JSON.parse(readFileSync(file, "utf8")) as Kept) } : structuredClone(FRESH);
   }
 
   // What the person does and sees.
@@ -145,7 +151,7 @@ export class Device {
     aside.push(...this.kept.outbox.filter(({ n }) => n <= unsure).map((mutation) => ({ mutation, verdict: null })));
     const outbox = this.kept.outbox.filter(({ n }) => n > unsure).map((each, place) => ({ ...each, n: place + 1 }));
     const setAside = [...this.kept.setAside, ...aside];
-    Object.assign(this.kept, { enrolled, outbox, lastN: outbox.length, sent: 0, answered: [], setAside });
+    Object.assign(this.kept, { enrolled, outbox, lastN: outbox.length, sent: 0, answered: [], setAside, withheld: [] });
     this.readAnew();
     this.save();
   }
@@ -211,12 +217,46 @@ export class Device {
   private async pushAll(): Promise<void> {
     for (let stalled = 0; this.kept.outbox.length > 0; ) {
       const first = this.kept.outbox[0]?.n;
-      const told = await this.push(this.parcel(this.enrolled().limits));
+      const batch = this.parcel(this.enrolled().limits);
+      let told: PushAnswer;
+      try {
+        told = await this.push(batch);
+      } catch (error) {
+        await this.sendLess(batch, error);
+        continue;
+      }
+      this.most = batch.length < this.most ? Infinity : 2 * this.most;
       this.takeVerdicts(told);
       stalled = this.kept.outbox[0]?.n === first ? stalled + 1 : 0;
       if (stalled === STALLED_MAX) throw new Error(`mutation ${first} gets no verdict`);
       await pause(told.retry_after_ms ?? 0);
     }
+  }
+
+  /** Halve the next push. What is too large alone is given up, so that it blocks nothing behind it. */
+  private async sendLess(batch: Mutation[], error: unknown): Promise<void> {
+    const tooLarge = error instanceof Problem && error.code === "too_large";
+    if (!tooLarge && !(error instanceof Problem && error.status === TOO_SLOW)) throw error;
+    const first = batch[0];
+    if (first === undefined) throw error;
+    if (batch.some(({ tx }) => tx === undefined || tx !== first.tx) && batch.length > 1) {
+      this.most = Math.floor(batch.length / 2);
+    } else if (tooLarge && !this.kept.withheld.includes(first.n)) await this.withhold(batch, first.n);
+    else throw error;
+  }
+
+  /** What was settled before has its verdict, which is told to nobody who cannot send the mutation again. */
+  private async withhold(batch: Mutation[], first: number): Promise<void> {
+    const told = await this.push([]);
+    if (told.applied < first) this.kept.withheld.push(...batch.map(({ n }) => n));
+    else {
+      const { schema } = this.enrolled();
+      const verdicts = batch.map(({ n, collection, id }) => (
+        { n, verdict: "refused", schema, collection, id, rev: 0, cells: {}, code: "verdict_expired" }));
+      this.takeVerdicts({ ...told, verdicts });
+      this.readAnew();
+    }
+    this.save();
   }
 
   private async push(mutations: Mutation[]): Promise<PushAnswer> {
@@ -226,14 +266,20 @@ export class Device {
       zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     };
     const head = { epoch: this.enrolled().epoch, schema: this.kept.catalogue?.version ?? 0, verdicts_seen: this.seen() };
-    const body = { ...head, clock, ...(this.kept.cursor === null ? {} : { cursor: this.kept.cursor }), mutations };
+    const body = { ...head, clock, ...(this.kept.cursor === null ? {} : { cursor: this.kept.cursor }), mutations: mutations.map(this.asSent) };
     const last = mutations.at(-1)?.n ?? 0;
     if (last > this.kept.sent) {
       this.kept.sent = last;
       this.save();
     }
-    return (await this.patiently("POST", "/v1/sync/push", body)) as PushAnswer;
+    return (await this.patiently("POST", PUSH, body)) as PushAnswer;
   }
+
+  private asSent = (mutation: Mutation): object => {
+    const { n, tx, collection, id } = mutation;
+    if (!this.kept.withheld.includes(n)) return mutation;
+    return { n, collection, id, ...(tx === undefined ? {} : { tx }), withheld: true };
+  };
 
   private takeVerdicts(told: PushAnswer): void {
     for (const verdict of told.verdicts) {
@@ -312,6 +358,7 @@ export class Device {
 
   private forget(durable: number): void {
     this.kept.answered = this.kept.answered.filter(({ mutation }) => mutation.n > durable);
+    this.kept.withheld = this.kept.withheld.filter((n) => n > durable);
   }
 
   private async learnCatalogue(): Promise<void> {
@@ -338,7 +385,7 @@ export class Device {
     let room = bytes - HEAD_BYTES;
     for (let run = this.run(0); run.length > 0; run = this.run(taken.length)) {
       room -= Buffer.byteLength(JSON.stringify(run));
-      if (taken.length > 0 && (room < 0 || taken.length + run.length > mutations)) break;
+      if (taken.length > 0 && (room < 0 || taken.length + run.length > Math.min(mutations, this.most))) break;
       taken.push(...run);
     }
     return taken;
@@ -394,7 +441,7 @@ export class Device {
         if (error instanceof Problem && error.status === 401 && !renewed) {
           renewed = true;
           await this.renew();
-        } else if (attempt === ATTEMPTS_MAX || (error instanceof Problem && !TRANSIENT.includes(error.status))) {
+        } else if (attempt === ATTEMPTS_MAX || (path === PUSH && error instanceof Problem && error.status === TOO_SLOW) || (error instanceof Problem && !TRANSIENT.includes(error.status))) {
           throw error;
         } else {
           const told = error instanceof Problem ? Number(error.told.retry_after_ms ?? 0) : 0;

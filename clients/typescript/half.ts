@@ -19,6 +19,8 @@ export interface Copy {
   rev: number;
   fields: Fields;
   raised: { [cell: string]: number };
+  /** The base of later edits of a cell where an own write went over another that was never on the screen. */
+  blind: { [cell: string]: number };
   alive: boolean;
   held: boolean;
   toldAt: number;
@@ -42,7 +44,7 @@ export function layoutOf(catalogue: Catalogue | null, collection: string): Layou
 }
 
 export function unknown(collection: string, id: string): Copy {
-  return { collection, id, rev: 0, fields: {}, raised: {}, alive: false, held: false, toldAt: 0, doubted: false };
+  return { collection, id, rev: 0, fields: {}, raised: {}, blind: {}, alive: false, held: false, toldAt: 0, doubted: false };
 }
 
 export function base(copy: Copy, cell: string): number {
@@ -78,6 +80,7 @@ export function put(copy: Copy, layout: Layout, rev: number, fields: Fields, seq
   if (!(ALIVE in newer)) copy.alive = true;
   copy.rev = rev;
   copy.raised = newer;
+  copy.blind = Object.fromEntries(Object.entries(copy.blind).filter(([cell]) => cell in newer));
 }
 
 export function leave(copy: Copy, seq: number): void {
@@ -97,6 +100,9 @@ export function settle(copy: Copy, layout: Layout, mutation: Mutation, verdict: 
   for (const [cell, told] of Object.entries(verdict.cells)) {
     const seq = told.seq ?? 0;
     if (seq <= base(copy, cell)) continue;
+    const before = copy.blind[cell] ?? (told.rule === undefined ? undefined : base(copy, cell));
+    delete copy.blind[cell];
+    if (told.verdict === "applied" && before !== undefined) copy.blind[cell] = before;
     copy.raised[cell] = seq;
     if (cell === ALIVE) {
       copy.alive = told.value === undefined ? mutation.op !== "delete" : told.value === true;
@@ -126,7 +132,7 @@ export function view(copy: Copy, edits: Mutation[], layout: Layout): Fields | nu
 /** Of the numbers above `position` a restored server knows nothing: none of them may count as seen. */
 export function restart(copy: Copy, position: number): void {
   if (Math.max(copy.rev, copy.toldAt, ...Object.values(copy.raised)) <= position) return;
-  Object.assign(copy, { rev: 0, raised: {}, toldAt: 0 });
+  Object.assign(copy, { rev: 0, raised: {}, blind: {}, toldAt: 0 });
 }
 
 export function rebased(mutation: Mutation, position: number): Mutation {
@@ -191,7 +197,7 @@ function bases(copy: Copy, edits: Mutation[], layout: Layout, op: string, writte
 /** That of the earliest unanswered edit of the cell, else the cell's own. Every edit compares aliveness. */
 function frozen(copy: Copy, edits: Mutation[], cell: string): number {
   const first = edits.find((m) => cell === ALIVE || cell in (m.set ?? {}) || cell in (m.do ?? {}));
-  if (first === undefined) return base(copy, cell);
+  if (first === undefined) return copy.blind[cell] ?? base(copy, cell);
   return typeof first.base === "object" ? (first.base[cell] ?? 0) : (first.base ?? 0);
 }
 

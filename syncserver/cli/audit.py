@@ -50,7 +50,7 @@ def listed(  # noqa: PLR0913  (each is an option of the command)
         One JSON object a line.
     """
     sought = audit.Sought(limit=limit, action=action, person=person, since=_utc(since), until=_utc(until))
-    return outcome.tell(outcome.asked(lambda database: _listed(database, tenant, sought, as_json=json)))
+    return outcome.tell(outcome.asked(lambda database: _listed(database, tenant, sought, as_json=json), tenant))
 
 
 async def _listed(database: db.Database, tenant_id: int, sought: audit.Sought, *, as_json: bool) -> str:

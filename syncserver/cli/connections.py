@@ -1,4 +1,4 @@
-"""`fieldsync connections list | check | new | dry-run`: systems and the connections to them, from the command line."""
+"""`fieldsync connections`: systems and the connections to them, from the command line."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ import cyclopts
 import msgspec
 from cyclopts import validators
 
-from syncserver import settings
-from syncserver.cli import aligned, drafting, outcome
+from syncserver.cli import aligned, canaries, connecting, drafting, going_live, outcome, reaching
 from syncserver.commands.upstream import dryrun, folder
 from syncserver.commands.upstream.acting import operator
 from syncserver.commands.upstream.connections import DAY_SECONDS, Connections
-from syncserver.commands.upstream.systems import Systems
 from upstream import vendors
 from upstream.jsonnet import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from syncserver.commands.upstream.connections import Standing
     from syncserver.commands.upstream.dryrun import Tried
+    from syncserver.commands.upstream.systems import Systems
     from syncserver.store import db
 
 FINE, FAULTY = 0, 1
@@ -47,6 +44,10 @@ Records = Annotated[int, cyclopts.Parameter(validator=validators.Number(gte=1, l
 
 app = cyclopts.App(name="connections", help="Systems, and the connections to them.")
 app.command(drafting.draft)
+app.command(connecting.connect)
+app.command(going_live.shadow)
+app.command(going_live.promote)
+app.command(canaries.app)
 
 
 @app.command(name="list")
@@ -58,7 +59,7 @@ def listed(*, tenant: int = 1) -> int:
     tenant
         Number of the tenant.
     """
-    return outcome.tell(_with(lambda database, systems: _listed(database, systems, tenant)))
+    return outcome.tell(reaching.reached(lambda database, systems: _listed(database, systems, tenant), tenant))
 
 
 @app.command
@@ -84,6 +85,8 @@ def new(
     title: str | None = None,
     grade: Literal["A", "A-", "B", "B-", "C", "D"] = "D",
     into: Path | None = None,
+    openapi: Path | None = None,
+    choice: Path | None = None,
 ) -> int:
     """Make the folder of a new system, which `check` accepts, to begin from.
 
@@ -97,11 +100,17 @@ def new(
         How surely it is known: A from a description and trials, C and D at second hand, which is printed as assumed.
     into
         Where the folder goes; beside those that are shipped if it is not given.
+    openapi
+        The system's OpenAPI document, as JSON: the folder is drafted from it, with title and grade as chosen.
+    choice
+        A TOML file with what is chosen of the document; `draft` prints what is on offer.
     """
     if folder.NAME.fullmatch(name) is None:
         sys.stderr.write(f"{name!r} is no name of a system: a-z first, then a-z, 0-9 or _, 2 to 40 characters\n")
         return FAULTY
     place = (into or SHIPPED) / name
+    if openapi is not None:
+        return drafting.folder_of(place, openapi, choice)
     try:
         made = folder.make(place, title=title or name.replace("_", " ").title(), grade=grade, today=date.today())  # noqa: DTZ011  (the day of whoever writes it down)
     except OSError as error:
@@ -147,27 +156,9 @@ def dry_run(
     wanted = dryrun.Wanted(
         tenant_id=tenant, connection=connection, text=text, collection=collection.replace("-", "_"), records=records
     )
-    return outcome.tell(_with(lambda database, systems: _dry_run(database, systems, wanted, as_json=json)))
-
-
-async def _with(work: Callable[[db.Database, Systems], Awaitable[str]]) -> str:
-    """Do the work with the database and the systems that the settings name, and let go of both."""
-
-    async def worked(database: db.Database) -> str:
-        known = settings.load()
-        systems = Systems(
-            database,
-            known.secret_keys,
-            allow_loopback=known.allow_loopback_vendors,
-            redis_url=known.redis_url,
-            exchange_dir=known.exchange_dir,
-        )
-        try:
-            return await work(database, systems)
-        finally:
-            await systems.close()
-
-    return await outcome.asked(worked)
+    return outcome.tell(
+        reaching.reached(lambda database, systems: _dry_run(database, systems, wanted, as_json=json), tenant)
+    )
 
 
 async def _listed(database: db.Database, systems: Systems, tenant_id: int) -> str:

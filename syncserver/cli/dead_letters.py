@@ -1,31 +1,43 @@
-"""`fieldsync dead-letters list | show | edit | retry | replan | skip | done`: what waits for a person."""
+"""`fieldsync dead-letters list | show | edit | retry | replan | skip | done | bulk`: what waits for a person."""
 
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import cyclopts
 import msgspec
 from cyclopts import validators
 
-from syncserver import settings
-from syncserver.cli import aligned, outcome
+from syncserver.cli import aligned, outcome, reaching
 from syncserver.commands.upstream.acting import operator
-from syncserver.commands.upstream.letters import LIMIT, LIMIT_MAX, Decision, Done, Edit, Letters, Sought
-from syncserver.commands.upstream.systems import Systems
+from syncserver.commands.upstream.letters import (
+    BULK_MAX,
+    LIMIT,
+    LIMIT_MAX,
+    Bulk,
+    Chosen,
+    Decision,
+    Done,
+    Edit,
+    Letters,
+    Sought,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from syncserver.commands.access import Principal
     from syncserver.commands.upstream.letters import Delivery, Detail
+    from syncserver.commands.upstream.systems import Systems
     from syncserver.store import db
 
 FAILED: Final = 1
 NAMES: Final = ("id", "state", "object", "key", "class", "code", "tried", "since", "message")
 MESSAGE_CHARACTERS: Final = 60
+Many = Annotated[int, cyclopts.Parameter(validator=validators.Number(gte=1, lte=BULK_MAX))]
 Limit = Annotated[int, cyclopts.Parameter(validator=validators.Number(gte=1, lte=LIMIT_MAX))]
 
 app = cyclopts.App(name="dead-letters", help="Deliveries that wait for a person.")
@@ -215,22 +227,72 @@ def done(delivery: str, *, reason: str, remote_id: str = "", tenant: int = 1) ->
     return _told(tenant, work)
 
 
-def _told(tenant_id: int, work: Callable[[Letters, Principal], Awaitable[str]]) -> int:
-    async def worked(database: db.Database) -> str:
-        known = settings.load()
-        systems = Systems(
-            database,
-            known.secret_keys,
-            allow_loopback=known.allow_loopback_vendors,
-            redis_url=known.redis_url,
-            exchange_dir=known.exchange_dir,
-        )
-        try:
-            return await work(Letters(database, systems), operator(tenant_id))
-        finally:
-            await systems.close()
+@app.command
+def bulk(  # noqa: PLR0913  (a filter, each of its parts by its name)
+    action: Literal["retry", "replan", "skip"],
+    *,
+    reason: str,
+    connection: str = "",
+    state: Literal["", "rejected", "unknown"] = "",
+    object: str = "",  # noqa: A002  (what people type)
+    error_class: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    absent: bool = False,
+    dry_run: bool = False,
+    limit: Many = BULK_MAX,
+    tenant: int = 1,
+) -> int:
+    """One word for all dead letters that fit a filter, each for itself.
 
-    return outcome.tell(outcome.asked(worked))
+    Parameters
+    ----------
+    action
+        retry, replan or skip.
+    reason
+        Why.
+    connection
+        Only those of this connection.
+    state
+        rejected or unknown.
+    object
+        Only those of this object there.
+    error_class
+        Only those with this kind of trouble, like data.
+    since
+        Only those that ended, or were last sent, from this instant on; without an offset, in UTC.
+    until
+        And before this one.
+    absent
+        Somebody has looked: they do not stand there.
+    dry_run
+        Only say how many these would be.
+    limit
+        How many at most.
+    tenant
+        Number of the tenant.
+    """
+    chosen = Chosen(connection=connection, state=state, object=object, error_class=error_class)
+    wanted = Bulk(action=action, filter=chosen, reason=reason, absent=absent, dry_run=dry_run, limit=limit)
+
+    async def work(letters: Letters, who: Principal) -> str:
+        came = await letters.bulk(who, wanted, _in_utc(since), _in_utc(until))
+        lines = [f"{left.id}  {left.code}: {left.message}" for left in came.left]
+        more = "; there are more" if came.more else ""
+        return "\n".join([*lines, f"{came.found} found, {action} holds for {came.done}{more}"])
+
+    return _told(tenant, work)
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _told(tenant_id: int, work: Callable[[Letters, Principal], Awaitable[str]]) -> int:
+    async def worked(database: db.Database, systems: Systems) -> str:
+        return await work(Letters(database, systems), operator(tenant_id))
+
+    return outcome.tell(reaching.reached(worked, tenant_id))
 
 
 async def _state(letters: Letters, who: Principal, delivery: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from datetime import date
 from pathlib import Path
 
+from syncserver.commands.upstream import folder
 from upstream.errors import BadManifest
 from upstream.vendors.openapi import drafting
 from upstream.vendors.openapi.choices import Offer
@@ -39,7 +41,27 @@ def draft(document: Path, *, choice: Path | None = None) -> int:
     return FINE
 
 
+def folder_of(place: Path, document: Path, choice: Path | None) -> int:
+    """Make the folder of a system from its document and what is chosen of it, and print its files."""
+    if choice is None:
+        sys.stderr.write(f"choice: is missing; `fieldsync connections draft {document}` prints what is on offer\n")
+        return FAULTY
+    try:
+        chosen = tomllib.loads(choice.read_text(encoding="utf-8"))
+        made = folder.make_from(place, document.read_bytes(), chosen, today=date.today())  # noqa: DTZ011  (the day of whoever writes it down)
+    except (BadManifest, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        sys.stderr.write(f"{error}\n")
+        return FAULTY
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+        return FAULTY
+    sys.stdout.writelines(f"{file}\n" for file in made)
+    sys.stdout.write(f"then: fieldsync connections check {place}\n")
+    return FINE
+
+
 def _line(offer: Offer) -> str:
     """Return an operation in a line: what it is, what it does, what it sends."""
-    parts = [offer.operation, offer.summary, "lists" if offer.lists else "", ", ".join(offer.fields)]
+    unusable = f"(not usable: {offer.unusable})" if offer.unusable else ""
+    parts = [offer.operation, offer.summary, "lists" if offer.lists else "", ", ".join(offer.fields), unusable]
     return "  ".join(part for part in parts if part)

@@ -11,7 +11,7 @@ import asyncpg
 
 from syncserver import settings
 from syncserver.commands.errors import CommandError
-from syncserver.store import db
+from syncserver.store import db, people
 from syncserver.store.errors import StoreError
 
 DONE, FAILED = 0, 1
@@ -37,10 +37,15 @@ def tell(work: Coroutine[Any, Any, str]) -> int:
     return DONE
 
 
-async def asked(work: Callable[[db.Database], Awaitable[str]]) -> str:
-    """Do the work on the database that the settings name, and let go of it."""
+async def asked(work: Callable[[db.Database], Awaitable[str]], tenant: int | None = None) -> str:
+    """Do the work on the database that the settings name, and let go of it.
+
+    A tenant that is not there is no tenant of which there is nothing to tell: it is refused before.
+    """
     database = await db.connect(settings.database_url())
     try:
+        if tenant is not None:
+            await people.require_tenant(database, tenant)
         return await work(database)
     finally:
         await database.close()

@@ -70,7 +70,7 @@ def list_persons(*, tenant: int = 1) -> int:
     tenant
         Number of the tenant.
     """
-    return outcome.tell(outcome.asked(lambda database: _list_persons(database, tenant)))
+    return outcome.tell(outcome.asked(lambda database: _list_persons(database, tenant), tenant))
 
 
 @person_app.command(name="remove")
@@ -87,7 +87,7 @@ def remove_person(person: str, *, tenant: int = 1) -> int:
     tenant
         Number of the tenant.
     """
-    return outcome.tell(outcome.asked(lambda database: _remove_person(database, tenant, person)))
+    return outcome.tell(outcome.asked(lambda database: _remove_person(database, tenant, person), tenant))
 
 
 @token_app.command(name="list")
@@ -99,7 +99,7 @@ def list_tokens(*, tenant: int = 1) -> int:
     tenant
         Number of the tenant.
     """
-    return outcome.tell(outcome.asked(lambda database: _list_tokens(database, tenant)))
+    return outcome.tell(outcome.asked(lambda database: _list_tokens(database, tenant), tenant))
 
 
 @token_app.command(name="revoke")
@@ -113,7 +113,7 @@ def revoke_token(token_id: TokenId, *, tenant: int = 1) -> int:
     tenant
         Number of the tenant.
     """
-    return outcome.tell(outcome.asked(lambda database: _revoke_token(database, tenant, token_id)))
+    return outcome.tell(outcome.asked(lambda database: _revoke_token(database, tenant, token_id), tenant))
 
 
 @token_app.command(name="create")

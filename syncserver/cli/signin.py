@@ -95,7 +95,7 @@ def show(*, tenant: int = 1) -> int:
     tenant
         Number of the tenant.
     """
-    return outcome.tell(outcome.asked(lambda database: setup.shown(database, tenant)))
+    return outcome.tell(outcome.asked(lambda database: setup.shown(database, tenant), tenant))
 
 
 @app.command
@@ -107,7 +107,7 @@ def remove(*, tenant: int = 1) -> int:
     tenant
         Number of the tenant.
     """
-    return outcome.tell(outcome.asked(lambda database: setup.remove(database, tenant)))
+    return outcome.tell(outcome.asked(lambda database: setup.remove(database, tenant), tenant))
 
 
 async def _configure(wanted: Callable[..., setup.Wanted], secret_file: Path, *, check: bool) -> str:

@@ -179,11 +179,12 @@ class Office:
 
     async def submit(self, who: Principal, submission: Submission) -> tuple[MutationVerdict | None, Answer]:
         """Have a submission in the office's name settled. Without a verdict the answer names a problem."""
-        answer = await self._committers.submit(who.tenant_id, submission)
-        if answer.problem is not None:
-            return None, answer
-        told = answer.verdicts[-1]
-        return told if isinstance(told, MutationVerdict) else _VERDICT.decode(told), answer
+        answer = await self.answered(who, submission)
+        return None if answer.problem is not None else told(answer.verdicts[-1]), answer
+
+    async def answered(self, who: Principal, submission: Submission) -> Answer:
+        """Have a submission in the office's name settled; return the answer with all its verdicts."""
+        return await self._committers.submit(who.tenant_id, submission)
 
     async def is_repeat(self, who: Principal, key: str | None) -> bool:
         """Return whether an answer is kept for the person under this key; only a repeat gets that one."""
@@ -237,6 +238,11 @@ class Office:
         if tenant_id not in self._replicas:
             self._replicas[tenant_id] = await devices.replica(self._database, tenant_id, OFFICE)
         return self._replicas[tenant_id]
+
+
+def told(verdict: MutationVerdict | msgspec.Raw) -> MutationVerdict:
+    """Return a verdict, whether it was given now or was stored."""
+    return verdict if isinstance(verdict, MutationVerdict) else _VERDICT.decode(verdict)
 
 
 def fresh_id() -> str:

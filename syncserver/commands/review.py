@@ -19,8 +19,9 @@ from replication import kinds
 from replication.mutation import Mutation
 from replication.record import ALIVE
 from replication.state import Shown
-from replication.verdict import Side, conflict_id
+from replication.verdict import conflict_id
 from replication.versions import Dot
+from syncserver.commands import reasons
 from syncserver.commands.errors import (
     BadFilter,
     BadMutation,
@@ -38,34 +39,13 @@ if TYPE_CHECKING:
 
     from replication.catalog import Collection
     from replication.state import Answer
-    from replication.verdict import Conflict, MutationVerdict
+    from replication.verdict import Conflict, MutationVerdict, Side
     from syncserver.store.db import Database
     from syncserver.store.people import Principal
 
 CONFLICTS_LIMIT: Final = 100
 CONFLICTS_LIMIT_MAX: Final = 500
 STATES: Final = ("open", "decided", "settled", "undone")
-
-SENTENCES: Final = {
-    "rank": "{winner} ranks above {loser} for {cell}, so its value stands.",
-    "tie:first": "{winner} and {loser} rank alike for {cell}; the one that arrived first stands.",
-    "tie:last": "{winner} and {loser} rank alike for {cell}; the one that arrived last stands.",
-    "tie:manual": "{winner} and {loser} rank alike for {cell}; a person has to choose.",
-    "group:partial": "{loser} sent only part of {cell}, and {winner} had changed it meanwhile.",
-    "tie:clock": "{winner} and {loser} rank alike for {cell}; the one that was written later stands.",
-    "siblings:full": "As many values as may wait for {cell} wait already, so what {loser} wrote was only kept.",
-    "merge:append": "Both added to {cell}; the additions stand one after the other.",
-    "merge:counter": "Both counted on {cell}; the steps were added up.",
-    "merge:union": "Both changed the members of {cell}; the changes were joined.",
-    "merge:max": "Both wrote {cell}; the greater value stands.",
-    "merge:min": "Both wrote {cell}; the lesser value stands.",
-    "merge:lattice": "Both wrote {cell}; the lowest value that is not below either of them stands.",
-    "merge:text3": "Both rewrote parts of {cell}; neither touched what the other changed, so both changes stand.",
-    "against_edit:keep_edit": "One deleted the record while the other edited it; the edit is kept.",
-    "against_edit:delete_wins": "One deleted the record while the other edited it; it stays deleted.",
-    "against_edit:manual": "One deleted the record while the other edited it; a person has to choose.",
-}
-"""What each rule means, for people. A test holds the keys against the rules that can be given."""
 
 _PAYLOAD: Final = msgspec.json.Decoder(Mutation)
 _ID: Final = re.compile(r"\d{1,19}-\d{1,19}-[$\w]{1,100}", re.ASCII)
@@ -122,7 +102,7 @@ class Review:
         cell = record.cells.get(found.cell) if record else None
         return Explained(
             entry=entry,
-            sentence=sentence(found),
+            sentence=reasons.sentence(found, entry.state),
             dot=cell.stamp.dot if cell else None,
             siblings=tuple(sibling.stamp.dot for sibling in cell.siblings) if cell else (),
             rev=record.rev if record else 0,
@@ -240,13 +220,3 @@ def _took_both_in(conflict: Conflict) -> bool:
     """Whether a merge left nothing to put back: the loser is an operation, or stands as it is."""
     lost = conflict.loser.value
     return conflict.rule.startswith("merge:") and (isinstance(lost, dict) or kinds.same(lost, conflict.winner.value))
-
-
-def sentence(conflict: Conflict) -> str:
-    """Return in plain words why the conflict ended as it did."""
-    known = SENTENCES.get(conflict.rule, "{winner} stands against {loser}.")
-    return known.format(winner=_named(conflict.winner), loser=_named(conflict.loser), cell=conflict.cell)
-
-
-def _named(side: Side) -> str:
-    return f"{side.authority} ({side.relation})" if side.relation else side.authority

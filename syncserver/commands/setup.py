@@ -14,7 +14,6 @@ from syncserver.oidc import fetch
 from syncserver.oidc.errors import IssuerFailed as NotReached
 from syncserver.oidc.issuers import ALGORITHMS, Issuers
 from syncserver.store import people, signins
-from syncserver.store.errors import NoSuchTenant
 from syncserver.store.signins import Config, SignIn
 from upstream import sealing
 
@@ -55,8 +54,7 @@ async def configure(
 ) -> str:
     """Put a sign-in in force, and return what has to be registered at the issuer."""
     config = _config(wanted, allow_loopback=allow_loopback)
-    if wanted.tenant_id not in {tenant.tenant_id for tenant in await people.tenants(database)}:
-        raise NoSuchTenant(f"there is no tenant {wanted.tenant_id}")
+    await people.require_tenant(database, wanted.tenant_id)
     if check:
         await _ask(wanted, allow_loopback=allow_loopback)
     made = SignIn(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from replication.state import Answer
-from syncserver.store import audit
+from syncserver.store import audit, held
 from syncserver.store.audit import Entry
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def said(pendings: Iterable[Pending], found: group.Read) -> Iterator[Entry]:
     told: set[tuple[int, str]] = set()
     for pending in pendings:
         if isinstance(pending.outcome, Answer) and pending.outcome.problem is None:
-            for entry in (_on_conflict(pending, found), _on_held(pending, found)):
+            for entry in (_on_conflict(pending, found), *_on_held(pending, found)):
                 if entry is not None and (entry.tenant_id, entry.object) not in told:
                     told.add((entry.tenant_id, entry.object))
                     yield entry
@@ -39,15 +39,14 @@ def _on_conflict(pending: Pending, found: group.Read) -> Entry | None:
     )
 
 
-def _on_held(pending: Pending, found: group.Read) -> Entry | None:
-    dot = pending.submission.released
+def _on_held(pending: Pending, found: group.Read) -> Iterator[Entry]:
     released = {each.dot: each for each in found.states[pending.tenant_id].effects.released}
-    if dot is None or dot not in released:
-        return None
-    return Entry(
-        tenant_id=pending.tenant_id,
-        by=audit.person(released[dot].person),
-        action="held_released",
-        object=f"held:{dot.rid}-{dot.n}",
-        request=pending.request,
-    )
+    for dot in pending.submission.lets_go:
+        if dot in released:
+            yield Entry(
+                tenant_id=pending.tenant_id,
+                by=audit.person(released[dot].person),
+                action="held_released",
+                object=f"held:{held.id_of(dot)}",
+                request=pending.request,
+            )

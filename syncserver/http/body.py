@@ -20,6 +20,9 @@ from syncserver.http.problems import Problem
 SMALL_BYTES_MAX: Final = 4_096
 """What is taken of somebody who has not shown a token: a code or a secret, and a name."""
 
+OWN: Final = ("call", "document")
+"""What has a limit of its own, which is none of those that devices are told."""
+
 VARY: Final = "accept, accept-encoding"
 
 T = TypeVar("T")
@@ -47,12 +50,12 @@ async def received(request: Request[Any, Any, Any], bytes_max: int, limit: str =
     return b"".join(chunks)
 
 
-async def expanded(request: Request[Any, Any, Any], bytes_max: int) -> bytes:
+async def expanded(request: Request[Any, Any, Any], bytes_max: int, limit: str = "bytes") -> bytes:
     """Return the body as it was before it was compressed; neither form may be larger than its limit."""
     coding = negotiation.coding_sent(request.headers)
     own = parts.found(request)
     if coding is None:
-        return await received(request, bytes_max)
+        return await received(request, bytes_max, limit)
     if bytes_max == SMALL_BYTES_MAX:
         sent = await received(request, bytes_max)
     else:
@@ -60,14 +63,14 @@ async def expanded(request: Request[Any, Any, Any], bytes_max: int) -> bytes:
     try:
         return packing.expand(sent, coding, bytes_max, own.compression.window_log_max)
     except packing.TooLarge as exc:
-        raise _too_large("bytes", bytes_max) from exc
+        raise _too_large(limit, bytes_max) from exc
     except packing.BadPacking as exc:
         raise Problem("bad_request", str(exc)) from exc
 
 
-async def read(request: Request[Any, Any, Any], bytes_max: int) -> bytes:
+async def read(request: Request[Any, Any, Any], bytes_max: int, limit: str = "bytes") -> bytes:
     """Return the body as JSON, expanded, in whichever form it was sent; an empty one is empty."""
-    body = await expanded(request, bytes_max)
+    body = await expanded(request, bytes_max, limit)
     if not body or negotiation.form_sent(request.headers) == "json":
         return body
     try:
@@ -76,9 +79,11 @@ async def read(request: Request[Any, Any, Any], bytes_max: int) -> bytes:
         raise Problem("bad_request", str(exc)) from exc
 
 
-async def decoded(request: Request[Any, Any, Any], bytes_max: int, decoder: msgspec.json.Decoder[T]) -> T:
-    """Return the body as a message of the protocol."""
-    return message(await read(request, bytes_max), decoder)
+async def decoded(
+    request: Request[Any, Any, Any], bytes_max: int, decoder: msgspec.json.Decoder[T], limit: str = "bytes"
+) -> T:
+    """Return the body as a message of the protocol. `limit` names what bounds it, if devices are not told it."""
+    return message(await read(request, bytes_max, limit), decoder)
 
 
 def message(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -103,6 +108,6 @@ def answer(request: Request[Any, Any, Any], body: bytes, headers: dict[str, str]
 
 
 def _too_large(limit: str, bytes_max: int) -> Problem:
-    told = f"a body may have {bytes_max} bytes" + (", expanded too" if limit == "bytes" else " as it is sent")
-    named = f" (`{limit}` of the limits)" if limit != "call" and bytes_max != SMALL_BYTES_MAX else ""
+    told = f"a body may have {bytes_max} bytes" + (", expanded too" if limit in ("bytes", *OWN) else " as it is sent")
+    named = f" (`{limit}` of the limits)" if limit not in OWN and bytes_max != SMALL_BYTES_MAX else ""
     return Problem("too_large", f"{told}{named}; send less at a time", {"limit": bytes_max})

@@ -21,7 +21,7 @@ from syncserver.commands.upstream.connections import (
     Standing,
     Verified,
 )
-from syncserver.commands.upstream.mappings import Recorded
+from syncserver.commands.upstream.mappings import ASKED_MAX, Recorded
 from syncserver.http import body, parts, query, writing
 from syncserver.http.operation import Operation, opt
 from syncserver.http.parts import Asking, Parts
@@ -190,7 +190,7 @@ AUTHORIZE: Final = Operation(
     problems=(*OF_ONE, "bad_connection"),
 )
 CALLBACK: Final = Operation(
-    summary="End a sign-in that the same person began, with what the system sent them back with.",
+    summary="End a sign-in that the same person began, with all that the system sent them back with.",
     right="integrate",
     gives=ConnectionItem,
     query={"state": "as it was sent", "code": "as the system gives it", "error": "why not"},
@@ -210,7 +210,10 @@ SHADOW: Final = Operation(
     summary="What a connection in shadow mode would have sent, and what is open before it goes live.",
     right="inspect",
     gives=ShadowPage,
-    query={"limit": "how many recorded deliveries are looked at"},
+    query={
+        "limit": f"how many recorded deliveries are looked at; {ASKED_MAX} at most where the system is asked",
+        "there": "true: ask the system what stands there now; else it is what it confirmed last",
+    },
     problems=(*OF_ONE, "bad_filter"),
 )
 PROMOTE: Final = Operation(
@@ -239,7 +242,7 @@ async def listed(request: Asking) -> Response[bytes]:
 async def make(request: Asking) -> Response[bytes]:
     """Make a connection."""
     own, key = parts.found(request), writing.key(request)
-    new = await body.decoded(request, own.limits.bytes, _NEW)
+    new = await body.decoded(request, own.document_bytes_max, _NEW, "document")
 
     async def work() -> bytes:
         return _told(own, await own.connections.make(request.auth, new, once.new_id(request.auth, key)))
@@ -250,9 +253,8 @@ async def make(request: Asking) -> Response[bytes]:
 @get("/v1/connections/callback", opt=opt(CALLBACK))
 async def callback(request: Asking) -> Response[bytes]:
     """End a sign-in."""
-    own, asked = parts.found(request), query.given(request)
-    state = asked.get("state", "")
-    ended = await own.authorizing.finish(request.auth, state, asked.get("code", ""), asked.get("error", ""))
+    own = parts.found(request)
+    ended = await own.authorizing.finish(request.auth, query.given(request))
     return body.answer(request, _told(own, await own.connections.one(request.auth, ended)))
 
 
@@ -353,8 +355,9 @@ async def go_on(request: Asking, connection_id: FromPath[str]) -> Response[bytes
 async def shadow(request: Asking, connection_id: FromPath[str]) -> Response[bytes]:
     """Show what would have been sent."""
     own, asked = parts.found(request), query.known(request, SHADOW.query)
-    limit = query.number(asked.get("limit"), LIMIT, RECORDED_MAX)
-    found = await own.mappings.recorded(request.auth, connection_id, limit)
+    ask = query.switch("there", asked.get("there"), default=False)
+    limit = query.number(asked.get("limit"), ASKED_MAX if ask else LIMIT, ASKED_MAX if ask else RECORDED_MAX)
+    found = await own.mappings.recorded(request.auth, connection_id, limit, ask=ask)
     checks = [
         CheckItem(name=each.name, passed=each.passed, said=each.said)
         for each in await own.connections.checks(request.auth, connection_id)

@@ -11,24 +11,27 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
 from replication.codes import CODES
+from replication.verdict import MutationVerdict
 from replication.versions import Dot
-from syncserver.commands.held import HELD_LIMIT, HELD_LIMIT_MAX, Detail, Edited, Entry, Flaw, Sought
+from syncserver.commands.held import HELD_LIMIT, HELD_LIMIT_MAX, Detail, Edited, Entry, Flaw, Sought, id_of
 from syncserver.http import body, parts, query, writing
 from syncserver.http.office import PAGING
 from syncserver.http.operation import Operation, opt
 from syncserver.http.parts import Asking
 from syncserver.http.problems import Problem
-from syncserver.http.writing import KEY_HEADER, Written
+from syncserver.http.writing import KEY_HEADER, Told, Written
 
 
 class HeldItem(msgspec.Struct, frozen=True, kw_only=True):
     """A held mutation: who asked for what and when (`time`, ms since 1970), and why it waits.
 
     `schema` is the catalogue version that its writer went by, 0 where that is not known.
+    `members` are the ids of all mutations of its tx, in order: they are released and discarded together.
     `released_as` is the number under which it was judged in the end.
     """
 
     id: str
+    members: list[str]
     dot: Dot
     collection: str
     record_id: str
@@ -81,6 +84,25 @@ class HeldDetail(msgspec.Struct, frozen=True, kw_only=True):
     record: RecordNow | None
 
 
+class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one mutation of a tx that was released."""
+
+    id: str
+    collection: str
+    record_id: str
+    rev: int
+    verdict: str
+    cells: dict[str, Any]
+    code: str | None = None
+    message: str | None = None
+
+
+class ReleaseWritten(Written, frozen=True, kw_only=True):
+    """What became of the one that was named, and in `members` of all of its tx, in order."""
+
+    members: list[Member]
+
+
 class Discarding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why it is not carried out."""
 
@@ -106,10 +128,13 @@ DETAIL: Final = Operation(
     problems=("unknown_held",),
 )
 RELEASE: Final = Operation(
-    summary="Have it judged as its writer's, perhaps with other values. What cannot be carried out goes on waiting.",
+    summary=(
+        "Have it judged as its writer's with all of its tx, perhaps with other values. "
+        "What cannot be carried out goes on waiting."
+    ),
     right="decide",
     takes=Edited,
-    gives=Written,
+    gives=ReleaseWritten,
     headers=(KEY_HEADER,),
     problems=(
         "unknown_held",
@@ -125,7 +150,7 @@ RELEASE: Final = Operation(
     ),
 )
 DISCARD: Final = Operation(
-    summary="End it without carrying it out. Its payload is kept.",
+    summary="End it, with all of its tx, without carrying it out. What it says is kept.",
     right="decide",
     takes=Discarding,
     gives=HeldItem,
@@ -160,8 +185,10 @@ async def release(request: Asking, held_id: FromPath[str]) -> Response[bytes]:
     own = parts.found(request)
     sent = await body.read(request, own.limits.bytes)
     edited = body.message(sent, _EDITED) if sent else Edited()
-    verdict, answer = await own.held.release(request.auth, held_id, edited, key=writing.key(request))
-    return writing.told(request, own, verdict, answer)
+    released = await own.held.release(request.auth, held_id, edited, key=writing.key(request))
+    members = [_member(*each) for each in zip(released.members, released.verdicts, strict=False)]
+    told = Told(verdicts=released.verdicts, answer=released.answer, named=released.named, members=members)
+    return writing.told_of_all(request, own, told)
 
 
 @post("/v1/held/{held_id:str}/discard", opt=opt(DISCARD), status_code=200)
@@ -181,9 +208,23 @@ def _before(text: str) -> tuple[int, int, int]:
     return int(found[1]), int(found[2]), int(found[3])
 
 
+def _member(entry: Entry, told: MutationVerdict) -> Member:
+    return Member(
+        id=id_of(entry.dot),
+        collection=told.collection,
+        record_id=told.id,
+        rev=told.rev,
+        verdict=told.verdict,
+        cells=told.cells,
+        code=told.code,
+        message=told.message,
+    )
+
+
 def _listed(entry: Entry) -> HeldItem:
     return HeldItem(
-        id=f"{entry.dot.rid}-{entry.dot.n}",
+        id=id_of(entry.dot),
+        members=[id_of(dot) for dot in entry.members],
         dot=entry.dot,
         collection=entry.collection,
         record_id=entry.record_id,

@@ -22,7 +22,9 @@ from syncserver.commands.push import Pushes
 from syncserver.commands.review import Review
 from syncserver.commands.signin import SignIns
 from syncserver.commands.upstream.authorizing import Authorizing
+from syncserver.commands.upstream.canaries import Canaries
 from syncserver.commands.upstream.connections import Connections
+from syncserver.commands.upstream.documents import Documents
 from syncserver.commands.upstream.endpoints import Endpoints
 from syncserver.commands.upstream.incoming import Inboxes
 from syncserver.commands.upstream.letters import Letters
@@ -49,6 +51,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     signins: SignIns
     audit: AuditLog
     connections: Connections
+    documents: Documents
+    canaries: Canaries
     letters: Letters
     mappings: Mappings
     receipts: Receipts
@@ -58,6 +62,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     inboxes: Inboxes
     endpoints: Endpoints
     hook_bytes_max: int
+    document_bytes_max: int
     body_seconds_max: int
     metrics: Metrics
     limits: Limits

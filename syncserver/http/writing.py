@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -131,15 +132,48 @@ async def write(request: Asking, own: Parts, ask: Ask) -> Response[bytes]:
 def told(request: Asking, own: Parts, verdict: MutationVerdict | None, answer: Answer) -> Response[bytes]:
     """Return the verdict as an answer; a cell that lost is told in it, and is no problem."""
     if verdict is None:
-        assert answer.problem is not None, "a write without a verdict has met a problem"
-        raise Problem(answer.problem, SENTENCES[answer.problem])
+        raise _problem(answer)
     if verdict.rev == 0 or _is_refused_whole(verdict):
         raise _refusal(verdict)
     if isinstance(answer.verdicts[-1], MutationVerdict):
         own.metrics.met(verdict)
+    return _written(request, verdict)
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a tx: verdicts in order, which of its writes is named, and what is said of each."""
+
+    verdicts: Sequence[MutationVerdict]
+    answer: Answer
+    named: int
+    members: Sequence[Any]
+
+
+def told_of_all(request: Asking, own: Parts, told: Told) -> Response[bytes]:
+    """Return what became of the named write of a tx, with all its members beside.
+
+    Only if nothing of the tx was carried out is it a problem: that of the one that is at fault.
+    """
+    if told.answer.problem is not None:
+        raise _problem(told.answer)
+    if all(map(_is_refused_whole, told.verdicts)):
+        culprit = next((each for each in told.verdicts if each.code != "tx_refused"), told.verdicts[told.named])
+        raise _refusal(culprit, members=told.members)
+    for given in told.answer.verdicts:
+        if isinstance(given, MutationVerdict):
+            own.metrics.met(given)
+    return _written(request, told.verdicts[told.named], members=told.members)
+
+
+def _problem(answer: Answer) -> Problem:
+    assert answer.problem is not None, "a write without a verdict has met a problem"
+    return Problem(answer.problem, SENTENCES[answer.problem])
+
+
+def _written(request: Asking, verdict: MutationVerdict, **beside: Any) -> Response[bytes]:
     fields = {} if verdict.fields is msgspec.UNSET else verdict.fields
     own_names = {"id": verdict.id, "rev": verdict.rev, "verdict": verdict.verdict, "cells": verdict.cells}
-    return body.answer(request, msgspec.json.encode({**fields, **own_names}), etag(verdict.rev))
+    return body.answer(request, msgspec.json.encode({**fields, **own_names, **beside}), etag(verdict.rev))
 
 
 def _is_refused_whole(verdict: MutationVerdict) -> bool:
@@ -163,7 +197,7 @@ def _check(ask: Ask, limits: wire.Limits) -> None:
         raise Problem("bad_mutation", fault)
 
 
-def _refusal(verdict: MutationVerdict) -> Problem:
+def _refusal(verdict: MutationVerdict, **beside: Any) -> Problem:
     """Return the problem of a write of which nothing was carried out."""
     name = verdict.code if verdict.code in CODES else "refused"
     members: dict[str, Any] = {
@@ -171,6 +205,7 @@ def _refusal(verdict: MutationVerdict) -> Problem:
         "rev": verdict.rev,
         "verdict": verdict.verdict,
         "cells": verdict.cells,
+        **beside,
     }
     if name != verdict.code and verdict.code is not None:
         members["reason"] = verdict.code

@@ -105,7 +105,7 @@ def _become(order: Order, guard: int, failures: int) -> NoReturn:
         os.setpgid(0, 0)
         os.chdir(order["cwd"])
         _drop_to(order["user"], order["group"])
-        _tie_to(guard, order["stops"][0][0])
+        tie_to(guard, order["stops"][0][0])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)
         os.execve(order["command"][0], order["command"], order["env"])
@@ -124,13 +124,13 @@ def _drop_to(user: int | None, group: int | None) -> None:
     os.setuid(user)
 
 
-def _tie_to(guard: int, number: int) -> None:
-    """Have the kernel stop the server when the guard goes. After the change of user, which clears the tie."""
+def tie_to(parent: int, number: int) -> None:
+    """Have the kernel send us a signal when our parent goes. After a change of user, which clears the tie."""
     if sys.platform != "linux":
         return
     _call("prctl", PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != guard:
-        raise OSError(0, "the guard ended before the server began")
+    if os.getppid() != parent:
+        raise OSError(0, "whoever started this ended before it began")
 
 
 def _reveal(cover: str, folder: str) -> None:

@@ -42,7 +42,7 @@ def ledger_columns_of(states: Mapping[int, State]) -> list[Sequence[Any]]:
 def remembered_columns_of(states: Mapping[int, State]) -> list[Sequence[Any]]:
     """Return the columns of the answers that are kept under an idempotency key."""
     kept = ((tenant, each) for tenant, state in states.items() for each in state.effects.remembered)
-    return columns(((tenant, each.key, each.request_hash, _ENCODE(each.verdict)) for tenant, each in kept), 4)
+    return columns(((tenant, each.key, each.request_hash, _ENCODE(each.verdicts)) for tenant, each in kept), 4)
 
 
 def _changes(states: Mapping[int, State]) -> Iterator[Row]:

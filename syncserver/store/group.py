@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from syncserver.store.db import Connection
 
 _SQL: Final = statements.of("group")
+_VERDICTS: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
 _LOCKS: Final = 1718839411
 """The first half of each tenant's advisory lock: tells our locks from those of others."""
 
@@ -109,7 +110,7 @@ async def _read_heads(connection: Connection, asked: Sequence[Asked], catalogs: 
         *columns({(each.tenant_id, key) for each in asked if (key := each.submission.idempotency)}, 2),
         *columns(((each.tenant_id, each.mark) for each in asked if each.mark), 2),
         *columns((each for each in older if each[1] not in catalogs.held(each[0])), 2),
-        *columns({(each.tenant_id, *dot) for each in asked if (dot := each.submission.released)}, 3),
+        *columns({(each.tenant_id, *dot) for each in asked for dot in each.submission.lets_go}, 3),
     )
     assert row is not None, "a SELECT without FROM gives one row"
     for tenant, seq, hub_rid, version, content, proof in row["counters"]:
@@ -140,8 +141,8 @@ def _read_settled(row: Record, found: Read) -> None:
     """Take what was settled before under the same names, and what of the held still waits."""
     for tenant, rid, n, digest, verdict in row["ledger"]:
         found.states[tenant].ledger[Dot(rid, n)] = Settled(digest, msgspec.Raw(verdict))
-    for tenant, key, request_hash, verdict in row["remembered"]:
-        found.states[tenant].remembered[key] = Remembered(key, request_hash, msgspec.Raw(verdict))
+    for tenant, key, request_hash, verdicts in row["remembered"]:
+        found.states[tenant].remembered[key] = Remembered(key, request_hash, _VERDICTS.decode(verdicts))
     for tenant, rid, n in row["waiting"]:
         found.states[tenant].waiting.add(Dot(rid, n))
     found.marks = set(row["marks"])

@@ -31,9 +31,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     `schema` is the catalogue version that its writer went by (0: not known), `time` when it was
     written as far as the hub can tell (ms since 1970), `kind` that of the replica it came from.
+    `members` are the mutations of its tx, in order, itself among them: they end together.
     """
 
     dot: Dot
+    members: tuple[Dot, ...]
     seq: int
     person: str
     collection: str
@@ -63,7 +65,7 @@ class Sought(msgspec.Struct, frozen=True, kw_only=True):
 
 def columns_of(states: Mapping[int, State]) -> list[Sequence[Any]]:
     """Return the columns of what a group holds back. Number line and person are those of its ledger row."""
-    return columns(_kept_back(states), 11)
+    return columns(_kept_back(states), 13)
 
 
 def released_columns_of(states: Mapping[int, State]) -> list[Sequence[Any]]:
@@ -79,16 +81,21 @@ async def listed(database: Database, tenant_id: int, sought: Sought) -> list[Ent
         return [_entry(row) for row in await connection.fetch(_SQL["listed"], tenant_id, *place)]
 
 
-async def found(database: Database, tenant_id: int, dot: Dot) -> tuple[Entry, bytes] | None:
-    """Return one held mutation and its payload as JSON; None if there is none of this number."""
+async def found(database: Database, tenant_id: int, dot: Dot) -> list[tuple[Entry, bytes]]:
+    """Return the held mutations of the tx of this one, in order, with their payloads as JSON."""
     async with database.transaction(tenant_id) as connection:
-        row = await connection.fetchrow(_SQL["one"], tenant_id, *dot)
-    return None if row is None else (_entry(row), row["payload"])
+        return [(_entry(row), row["payload"]) for row in await connection.fetch(_SQL["together"], tenant_id, *dot)]
 
 
-async def discard(connection: Connection, tenant_id: int, dot: Dot, person: str, reason: str) -> bool:
-    """End one that waits without judging it; False if it does not wait. The caller has the tenant's lock."""
-    return await connection.fetchval(_SQL["discard"], tenant_id, *dot, person, reason) is not None
+async def discard(connection: Connection, tenant_id: int, dot: Dot, person: str, reason: str) -> list[Dot]:
+    """End its whole tx without judging it; return what waited. The caller has the tenant's lock."""
+    ended = await connection.fetch(_SQL["discard"], tenant_id, *dot, person, reason)
+    return sorted(Dot(row["rid"], row["n"]) for row in ended)
+
+
+def id_of(dot: Dot) -> str:
+    """Return the id under which the office knows a held mutation."""
+    return f"{dot.rid}-{dot.n}"
 
 
 def _kept_back(states: Mapping[int, State]) -> Iterator[Row]:
@@ -99,12 +106,13 @@ def _kept_back(states: Mapping[int, State]) -> Iterator[Row]:
         for each in state.effects.held:
             row = noted[each.dot]
             named = (each.collection, each.record_id, each.op, each.code)
-            yield tenant, *each.dot, row.seq, row.person, *named, each.schema, each.time
+            yield tenant, *each.dot, row.seq, row.person, *named, each.schema, each.time, each.first, each.size
 
 
 def _entry(row: asyncpg.Record) -> Entry:
     return Entry(
         dot=Dot(row["rid"], row["n"]),
+        members=tuple(Dot(row["rid"], row["first"] + place) for place in range(row["size"])),
         seq=row["seq"],
         person=row["person"],
         collection=row["collection"],

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Index, Integer, PrimaryKeyConstraint, Table, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import BYTEA, JSONB
 
 from syncserver.store.shapes import ID, INSTANT, KEY, METADATA, now, tenant
 
@@ -69,4 +79,42 @@ schemas: Final = Table(
     _of_connection(),
 )
 
-TABLES: Final = (mappings, samples, schemas)
+canaries: Final = Table(
+    "canaries",
+    METADATA,
+    tenant(),
+    Column("connection", ID, nullable=False),
+    Column("object", KEY, nullable=False),
+    Column("remote_id", KEY, nullable=False),
+    Column("writes", Boolean, nullable=False),
+    Column("every_seconds", Integer, CheckConstraint("every_seconds > 0"), nullable=False),
+    Column("kept", JSONB),
+    Column("kept_at", INSTANT),
+    Column("ways", JSONB),
+    Column("findings", JSONB, nullable=False, server_default="[]"),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("asked_at", INSTANT),
+    Column("read_at", INSTANT),
+    now("due_at"),
+    now("made_at"),
+    PrimaryKeyConstraint("tenant_id", "connection", "object"),
+    _of_connection(),
+)
+
+documents: Final = Table(
+    "documents",
+    METADATA,
+    tenant(),
+    Column("connection", ID, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("digest", KEY, nullable=False),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("content", BYTEA, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("put_by", KEY, nullable=False),
+    now("put_at"),
+    PrimaryKeyConstraint("tenant_id", "connection"),
+    _of_connection(),
+)
+
+TABLES: Final = (mappings, samples, schemas, canaries, documents)

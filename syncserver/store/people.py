@@ -9,7 +9,7 @@ import msgspec
 
 from syncserver.store import audit, statements, tokens
 from syncserver.store.audit import Actor, Entry
-from syncserver.store.errors import NoSuchPerson, PersonDiffers
+from syncserver.store.errors import NoSuchPerson, NoSuchTenant, PersonDiffers
 
 if TYPE_CHECKING:
     from syncserver.store.db import Connection, Database
@@ -62,6 +62,12 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     role: str | None = None
     rid: int | None = None
     seconds: float | None = None
+
+
+async def require_tenant(database: Database, tenant_id: int) -> None:
+    """Raise `NoSuchTenant` with what to look at if there is no tenant of this number."""
+    if tenant_id not in {tenant.tenant_id for tenant in await tenants(database)}:
+        raise NoSuchTenant(f"there is no tenant {tenant_id}; `fieldsync tenant list` prints those there are")
 
 
 async def tenants(database: Database) -> list[Tenant]:

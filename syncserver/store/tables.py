@@ -329,6 +329,8 @@ held: Final = Table(
     Column("code", Text, nullable=False),
     Column("schema", Integer, nullable=False),
     Column("time", BigInteger, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("size", Integer, nullable=False),
     Column(
         "state",
         Text,

@@ -94,6 +94,16 @@ class Served:
         """Wait until another HTTP server than this one is ready."""
         self.wait(lambda: self.facts["server_pid"] != pid)
 
+    def kill_worker(self) -> int:
+        """End the worker alone, without a chance to clean up, and return its process id."""
+        pid = int(self.facts["worker_pid"])
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def wait_for_worker_after(self, pid: int) -> None:
+        """Wait until another worker than this one has begun."""
+        self.wait(lambda: self.facts["worker_pid"] not in (None, pid))
+
     def wait(self, come_true: Any) -> None:
         """Wait for something; fail with the log when the process ends or it takes too long."""
         assert self._process is not None

@@ -262,6 +262,33 @@ async def test_a_new_replica_says_nothing_twice_and_makes_no_false_conflict(prog
     assert shown["meter"] == 16
 
 
+async def test_what_is_too_slow_or_too_large_is_parted_and_stops_nothing(programs: Path, tmp_path: Path) -> None:
+    """A slow road gets smaller pushes; what a lowered limit stops is kept back, and the rest arrives."""
+    server = hub.Hub()
+    job = "20000000-0000-4000-8000-000000000001"
+    server.office("create", job, title="Pump", meter=5, assignee_id=hub.ANA)
+    with server.serving() as url:
+        async with typescript.peer(programs, tmp_path / "ana.json", url) as device:
+            await device.ask("enrol", hub.CODE, "phone")
+            await device.sync()
+            for place in range(12):
+                await device.ask("set", "jobs", job, {"title": f"{place}" * 200})
+            server.bytes_in_time = 4_000
+            await device.sync()
+            slow = [len(body["mutations"]) for _, path, body in server.requests if path == wire.PATH_PUSH]
+            server.bytes_in_time = None
+            await device.ask("set", "jobs", job, {"title": "x" * 20_000})
+            await device.ask("do", "jobs", job, {"meter": {"inc": 1}})
+            server.limits = wire.Limits(bytes=12_000)
+            await device.sync()
+            told = await device.ask("verdicts")
+
+    assert sum(slow) == 12
+    assert max(slow) < 12
+    assert [(each["verdict"], each.get("code")) for each in told[12:]] == [("refused", "withheld"), ("applied", None)]
+    assert (server.value(job, "title"), server.value(job, "meter")) == ("11" * 200, 6)
+
+
 async def lose_answer(server: hub.Hub, device: Peer) -> None:
     """Have a push arrive, and a proxy answer it in the server's place."""
     there = server.answer

@@ -111,9 +111,11 @@ class Handset:
         self._store = Store(":memory:")
         self._device = Device(self._store, _Wire(), machine)  # type: ignore[arg-type]  # it only has to catch
         self._exchange: Exchange = self._device._exchange
-        self._tables = [
-            name for (name,) in self._store._all("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")
-        ]
+        tables = self._store._all(
+            "SELECT m.name, count(*) FROM sqlite_master AS m JOIN pragma_table_info(m.name)"
+            " WHERE m.type = 'table' GROUP BY m.name ORDER BY 1"
+        )
+        self._tables = {name: "1, 2" if columns > 1 else "1" for name, columns in tables}
         with self._store.transaction():
             self._store.enrol(Enrolment(f"replica-{rid}", rid, "token", "refresh", EPOCH, 1, wire.Limits()))
             self._store.set_catalog(world.catalog)
@@ -246,7 +248,9 @@ class Handset:
         self._loaded = phone.rows
 
     def _rows(self) -> tuple[Rows, ...]:
-        return tuple(tuple(self._store._all(f"SELECT * FROM {name} ORDER BY 1, 2")) for name in self._tables)
+        return tuple(
+            tuple(self._store._all(f"SELECT * FROM {name} ORDER BY {key}")) for name, key in self._tables.items()
+        )
 
     def _after(self, before: Phone, shown: Mapping[Place, Known], told: int) -> Phone:
         """Read what a step has left."""

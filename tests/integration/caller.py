@@ -1,8 +1,9 @@
 """Connections for trials: a manifest, a connection in the database, and a connector on them.
 
-As a program it is a worker of its own: `python caller.py DATABASE TENANT CONNECTION TASKS [die]`
+As a program it is a worker of its own: `python caller.py DATABASE TENANT CONNECTION TASKS [die] [patient]`
 makes as many calls at once as it has tasks for each line that it reads, and writes what became of
-them. With `die` it is killed at the moment when a new token has come and is not stored yet.
+them. With `die` it is killed at the moment when a new token has come and is not stored yet; with
+`patient` its leases are as long as those in production.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from syncserver import logs
 from syncserver.store import db, devices
+from tests import tied
 from upstream import breaker, budgets, connections, manifest_file
 from upstream.connections import Connection, New
 from upstream.connector import Connector
-from upstream.credentials import Granted, Keeper
+from upstream.credentials import LEASE_MS, Granted, Keeper
 from upstream.transport import Http
 
 if TYPE_CHECKING:
@@ -97,15 +99,19 @@ class Doomed(Keeper):
 
 @asynccontextmanager
 async def worker(
-    database_url: str, connection: Connection, *, tasks: int, die: bool = False
+    database_url: str, connection: Connection, *, tasks: int, die: bool = False, patient: bool = False
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a worker in a process of its own."""
-    words = [database_url, str(connection.tenant_id), connection.connection, str(tasks), *(["die"] * die)]
+    words = [
+        database_url,
+        str(connection.tenant_id),
+        connection.connection,
+        str(tasks),
+        *(["die"] * die),
+        *(["patient"] * patient),
+    ]
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.integration.caller",
-        *words,
+        *tied.command("tests.integration.caller", *words),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -128,12 +134,12 @@ async def told(process: asyncio.subprocess.Process) -> list[str]:
     return kinds
 
 
-async def main(database_url: str, tenant: str, connection_id: str, tasks: str, *die: str) -> None:
+async def main(database_url: str, tenant: str, connection_id: str, tasks: str, *how: str) -> None:
     """Call once with each task for each line that is read."""
     logs.configure("error")
     database = await db.connect(database_url)
     http = Http(allow_loopback=True)
-    keeper = (Doomed if die else Keeper)(database, KEYS, lease_ms=1_500)
+    keeper = (Doomed if "die" in how else Keeper)(database, KEYS, lease_ms=LEASE_MS if "patient" in how else 1_500)
     connection = await connections.get(database, int(tenant), connection_id)
     calling = connector(connection, http, keeper)
     loop = asyncio.get_running_loop()

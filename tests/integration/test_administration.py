@@ -124,7 +124,7 @@ async def test_a_sign_in_is_set_up_shown_and_taken_away(url: str, tmp_path: Path
     assert told == again
     assert (away[0], "--no-check" in away[2], unchecked[0]) == (1, True, 0)
     assert (lost[0], lost[2].partition(":")[0]) == (1, "--secret-file")
-    assert (nowhere[0], nowhere[2]) == (1, "there is no tenant 77")
+    assert (nowhere[0], nowhere[2]) == (1, "there is no tenant 77; `fieldsync tenant list` prints those there are")
     assert sealing.key_id(KEY.encode()) in shown
     assert "planner=dispatcher, boss=admin" in shown
     everything = (told, again, shown, *(part for answer in (closed, away, unchecked, nowhere) for part in answer[1:]))

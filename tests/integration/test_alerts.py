@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from tests.peers import certificates
 from tests.peers.crm import changed
 from tests.peers.post_office import post_office
 from tests.peers.receiver import Receiver
-from upstream import alerts, signing, sinks
+from upstream import alerts, noticing, signing, sinks
 from upstream.alarms import Alarms
 from upstream.alerts import Finding, Limits
 from upstream.sinks import Mail, NotTold, Place, Told, Webhook
@@ -236,7 +237,7 @@ async def test_what_somebody_else_found_stays_until_they_settle_it(trial):
     async with trial.database.transaction(tenant) as session:
         settled = await alerts.settle(session, tenant, "drift", "customer.name")
 
-    assert (open_then, settled) == ([("drift", "critical")], True)
+    assert (open_then, [each["rule"] for each in settled]) == ([("drift", "critical")], ["drift"])
     assert await Watchman(trial).watch() == []
 
 
@@ -386,3 +387,12 @@ async def test_what_is_over_is_forgotten_in_its_time(trial, vendor):
 
     assert taken == {"events": 1, "messages": 1, "alerts": 1}
     assert [row["event"] for row in await trial.ask("SELECT event FROM inbox ORDER BY event")] == ["failed", "young"]
+
+
+def test_the_page_names_every_rule_and_no_other():
+    """What may be opened stands in the table of docs/alerts.md, each rule once."""
+    page = Path(__file__).resolve().parents[2].joinpath("docs", "alerts.md").read_text(encoding="utf-8")
+    rows = [row.split("|")[1] for row in page.splitlines() if row.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+
+    assert sorted(named) == sorted((*alerts.FOUND, noticing.RULE))

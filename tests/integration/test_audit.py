@@ -232,8 +232,8 @@ async def test_what_was_held_is_released_or_discarded_in_the_log_once(service: S
         await desk.create(number, assignee_id=ANA)
     await ana.pull()
     await service.publish(RENAMED)
-    for number in (1, 2):
-        await ana.settled(ana.edit(number, set={"priority": "high"}))
+    await ana.settled(ana.edit(1, set={"priority": "high"}))
+    await ana.settled(ana.edit(2, tx="t", set={"priority": "high"}), ana.edit(2, tx="t", set={"status": "done"}))
     first, second = (f"/v1/held/{ana.enrolled['rid']}-{n}" for n in (1, 2))
     better, why = {"set": {"urgency": "high"}}, {"reason": "no longer so"}
 
@@ -244,6 +244,7 @@ async def test_what_was_held_is_released_or_discarded_in_the_log_once(service: S
     assert min(answer.status_code for answer in released) == 200
     rows = [row for row in await entries(admin) if row["action"].startswith("held_")]
     assert [(row["action"], row["object"], row["person"]) for row in rows] == [
+        ("held_discarded", f"held:{ana.enrolled['rid']}-3", DORA),
         ("held_discarded", f"held:{ana.enrolled['rid']}-2", DORA),
         ("held_released", f"held:{ana.enrolled['rid']}-1", DORA),
     ]

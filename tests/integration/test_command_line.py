@@ -114,6 +114,21 @@ async def test_an_import_that_cannot_begin_says_why(bare_url: str, tmp_path: Pat
     assert "77" in told[3]
 
 
+async def test_a_list_of_a_tenant_that_is_not_there_is_no_empty_list(bare_url: str) -> None:
+    """Whoever mistypes the number is told so, and where the right ones are, and is not told that there is nothing."""
+    await fieldsync(bare_url, "migrate")
+    await fieldsync(bare_url, "tenant", "create", "Acme")
+    lists = ("person list", "token list", "audit", "signin show", "connections list", "dead-letters list")
+    of_one = ("mappings list x", "connections canary list x")
+
+    strangers = [await fieldsync(bare_url, *words.split(), "--tenant", "77") for words in (*lists, *of_one)]
+    known = [await fieldsync(bare_url, *words.split(), "--tenant", "1") for words in lists]
+
+    told = "there is no tenant 77; `fieldsync tenant list` prints those there are"
+    assert strangers == [(1, "", told)] * len(strangers)
+    assert all("no tenant" not in answer[2] for answer in known)
+
+
 async def test_words_that_cannot_be_meant_are_refused_before_anything_is_done(bare_url: str) -> None:
     """A person that is no UUID and a time that is not ahead are told by name; the database is not asked."""
     role = ("--role", "technician")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests import compose
+from tests import compose, tied
 from tests.integration.test_worker import free_port, until
 from tests.services import redis_url
 
@@ -50,7 +50,7 @@ def environments(bare_url, redis_url):
 async def running(name: str, environment: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run the command of a service as the image would, until the block ends."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "syncserver", *compose.services(SECRETS)[name]["command"]),
+        *tied.command("syncserver", *compose.services(SECRETS)[name]["command"]),
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=compose.CHECKOUT,

@@ -11,7 +11,7 @@ import pytest
 
 from syncserver.commands.upstream import folder
 from tests.integration.backdoor import rows
-from tests.integration.front import MAPPING, front
+from tests.integration.front import MAPPING, Front, front
 from tests.integration.service import ANA, Service, serving, uid
 from tests.peers.odd_vendor import Says
 from upstream import vendors
@@ -125,6 +125,36 @@ async def decided(service: Service, tenant: tuple[str, str], tmp_path: Path) -> 
             "SELECT DISTINCT system FROM audit WHERE action LIKE 'dead_letter_%'",
         )
         assert by == [{"system": "operator"}]
+        await by_filter(door, tenant)
+
+
+async def by_filter(door: Front, tenant: tuple[str, str]) -> None:
+    """Give up two more, and let one word hold for those of a filter and a time; name a canary and forget it."""
+    door.vendor.answers = [Says(422, {}), Says(422, {})]
+    desk = await door.service.office()
+    for number in (3, 4):
+        await desk.create(number, title=f"Job {number}", assignee_id=ANA)
+    await door.work()
+    of_these = ("--connection", door.id, "--error-class", "data", "--reason", "mended", *tenant)
+
+    none = cli("dead-letters", "bulk", "retry", "--until", "2020-01-01T00:00:00", *of_these)
+    dry = cli("dead-letters", "bulk", "retry", "--dry-run", *of_these)
+    retried = cli("dead-letters", "bulk", "retry", "--since", "2020-01-01T00:00:00", *of_these)
+    await door.work()
+    made = [f"J{n}" for n, seen in enumerate(door.vendor.seen, 1) if seen.method == "POST"]
+    named = cli("connections", "canary", "put", door.id, "job", made[-1], *tenant)
+    shown = cli("connections", "canary", "list", door.id, *tenant)
+    gone = cli("connections", "canary", "remove", door.id, "job", *tenant)
+    refused = cli("connections", "canary", "put", door.id, "job", "J999", *tenant)
+
+    assert none.stdout == "0 found, retry holds for 0\n", none.stderr
+    assert dry.stdout == "2 found, retry holds for 0\n", dry.stderr
+    assert retried.stdout == "2 found, retry holds for 2\n", retried.stderr
+    assert await door.letters() == []
+    assert named.stdout == f"job {made[-1]} is read every 3600 seconds\n", named.stderr
+    assert made[-1] in shown.stdout, shown.stderr
+    assert gone.stdout == "job has no canary any more\n", gone.stderr
+    assert (refused.returncode, "remote_id: job J999" in refused.stderr) == (1, True)
 
 
 def cli(*words: str) -> subprocess.CompletedProcess[str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from typing import Any
 
+import httpcore
 import pytest
 
 from tests.integration.connectors import KEY, MEANS, Trial, clock, database, http, odd, trial
 from tests.integration.test_budgets import Clock
 from tests.peers import odd_vendor
 from tests.peers.odd_vendor import Odd, Says, Seen
+from upstream.calls import Call, Unsent
 from upstream.transport import Http
 
 __all__ = ["clock", "database", "http", "odd", "trial"]  # fixtures for the tests of this file
@@ -209,6 +212,43 @@ async def test_inner_addresses_are_not_called(trial: Trial, odd: Odd) -> None:
     await trial.http.close()
 
     assert odd.seen == []
+
+
+async def test_a_redirect_is_not_followed(trial: Trial, odd: Odd) -> None:
+    """Credentials do not go where a vendor's answer says, neither elsewhere nor on the same host."""
+    odd.reacts = lambda _: Says(307, {}, {"location": "/elsewhere" if len(odd.seen) % 2 else "http://10.0.0.1/"})
+
+    found = [await (await trial.connector(MEANS, odd.url)).call("write", {}) for _ in range(2)]
+
+    assert [reply.status for reply in found] == [307, 307]
+    assert [seen.path for seen in odd.seen] == ["/thing", "/thing"]
+
+
+async def test_a_name_is_called_at_the_addresses_that_were_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look-up for each connection: what it says is checked whole and connected to, and the name no more."""
+    looked: list[str] = []
+    connected: list[str] = []
+    answers = [["93.184.215.14"], ["93.184.215.14", "10.0.0.7"], ["169.254.169.254"]]
+
+    async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+        looked.append(host)
+        return [(0, 0, 0, "", (address, port)) for address in answers[len(looked) - 1]]
+
+    async def connect_tcp(_self: Any, host: str, *_: Any, **__: Any) -> Any:
+        connected.append(host)
+        raise httpcore.ConnectError("nobody is there")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo, raising=False)
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect_tcp)
+    http = Http()
+    call = Call(method="GET", url="https://vendor.example/ping")
+
+    found = [await http.send(call, seconds=5) for _ in answers]
+    await http.close()
+
+    assert looked == ["vendor.example"] * 3
+    assert connected == ["93.184.215.14"]
+    assert [isinstance(each, Unsent) and each.why for each in found] == ["peer", "forbidden", "forbidden"]
 
 
 # Lists.

@@ -14,6 +14,7 @@ import pytest
 from tests.peers import sftp
 from upstream import vendors
 from upstream.vendors.csv import feed, hooks
+from upstream.vendors.csv.places import Unreachable
 
 ROW = {"mark": "FSAAAAAAAAAAAAAAAA", "id": "7", "hours": "7.500", "note": 'two "halves", one; line'}
 
@@ -75,6 +76,15 @@ def out(tmp_path):
             rows = list(csv.DictReader(lines))
         assert (len(rows), file.stat().st_size) == (told["rows"], told["bytes"])
         found += rows
+    return found
+
+
+def marks_of_all_files(tmp_path):
+    """Return the marks of all rows that lie there, vouched for or not."""
+    found = []
+    for file in (tmp_path / "served" / "firm" / "out").glob("[!.]*.csv"):
+        with file.open(newline="") as lines:
+            found += [row["mark"] for row in csv.DictReader(lines)]
     return found
 
 
@@ -144,6 +154,63 @@ async def test_a_line_that_is_cut_leaves_nothing_half(server, tmp_path):
         if not there:
             assert (await caller.call("put_hours", row)).kind == "ok"
     assert sorted(each["mark"] for each in out(tmp_path)) == [f"FS{number:016d}" for number in range(5)]
+    assert sorted(marks_of_all_files(tmp_path)) == [f"FS{number:016d}" for number in range(5)]
+
+
+async def test_a_writer_that_went_down_before_its_last_step_leaves_no_second_file(caller, tmp_path, monkeypatch):
+    """A file without a manifest is whole: whoever looks for its rows vouches for it, and writes no other."""
+
+    async def down(*_):
+        raise Unreachable("the machine went down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hooks.Hooks, "_vouch", down)
+        reply = await caller.call("put_hours", {**ROW, "hours": True, "note": "=1+1"})
+    assert reply.kind == "unknown"
+    assert out(tmp_path) == []
+    found = await caller.call("find_hours", {**ROW, "hours": True, "note": "=1+1"})
+
+    assert found.items[0]["note"] == "=1+1"
+    assert [(row["mark"], row["note"], row["hours"]) for row in out(tmp_path)] == [(ROW["mark"], "'=1+1", "true")]
+    assert marks_of_all_files(tmp_path) == [ROW["mark"]]
+
+
+async def test_the_same_file_again_is_noticed_and_another_of_its_name_is_taken(caller, tmp_path):
+    """Same name and content: put aside with when it was taken. Another content is taken, and both are kept."""
+    first, second = "id,name\n1,One\n", "id,name\n1,Uno\n"
+    bring(tmp_path, "customers.csv", first)
+    taken_first = await taken(caller)
+    bring(tmp_path, "customers.csv", first)
+    taken_again = await taken(caller)
+    bring(tmp_path, "customers.csv", second)
+    taken_other = await taken(caller)
+    bring(tmp_path, "customers.csv", first)
+    taken_back = await taken(caller)
+
+    assert [rows for rows, _ in (taken_first, taken_again, taken_other, taken_back)] == [
+        [{"id": "1", "name": "One"}],
+        [],
+        [{"id": "1", "name": "Uno"}],
+        [{"id": "1", "name": "One"}],
+    ]
+    assert files(tmp_path, "again") == ["customers.csv", "customers.csv.reason.txt"]
+    said = (tmp_path / "served" / "firm" / "again" / "customers.csv.reason.txt").read_text()
+    assert "is the same file that was taken at 20" in said
+    kept = [(tmp_path / "served" / "firm" / "done" / name).read_text() for name in files(tmp_path, "done")]
+    assert {first, second} <= set(kept)
+
+
+async def test_a_row_that_cannot_be_written_keeps_no_other_back(tmp_path):
+    """What the encoding does not have is told as a mistake of that row; the others of the moment arrive."""
+    (tmp_path / "served").mkdir()
+    caller = over_folder(tmp_path, encoding="latin-1")
+    good, bad = await asyncio.gather(
+        caller.call("put_hours", ROW), caller.call("put_hours", {**ROW, "mark": "FSB", "note": "\u2603"})
+    )
+
+    assert (good.kind, bad.kind, bad.sent) == ("ok", "data", False)
+    assert "cannot be written in latin-1" in bad.message
+    assert [row["mark"] for row in out(tmp_path)] == [ROW["mark"]]
 
 
 async def test_a_file_is_taken_once_and_put_away(caller, tmp_path):
@@ -160,7 +227,10 @@ async def test_a_file_is_taken_once_and_put_away(caller, tmp_path):
         {"id": "3", "name": "Ödön"},
     ]
     assert await taken(caller) == ([], set())
-    assert files(tmp_path, "done") == ["customers-1.csv", "customers-2.csv", "customers-2.csv.manifest.json"]
+    noted = [name for name in files(tmp_path, "done") if name.endswith(".taken.json")]
+    rest = [name for name in files(tmp_path, "done") if name not in noted]
+    assert rest == ["customers-1.csv", "customers-2.csv", "customers-2.csv.manifest.json"]
+    assert noted == ["customers-1.csv.taken.json", "customers-2.csv.taken.json"]
     assert files(tmp_path, "in") == ["price_items.csv"]
 
 

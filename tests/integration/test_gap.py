@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from itertools import pairwise
 
 from syncserver.commands.page import LIMIT
 from syncserver.store import devices
+from tests import tied
 from tests.integration.world import ANA, World, job
 
 PROCESSES = 3
@@ -26,7 +26,7 @@ async def start_writers(world: World) -> tuple[list[asyncio.subprocess.Process],
             rids.append(await devices.replica(world.database, world.tenant, source))
         expected |= {job(rid * 10_000 + i) for rid in rids for i in range(ORDERS_PER_WRITER)}
         numbers = map(str, (world.tenant, ORDERS_PER_WRITER, *rids))
-        command = [sys.executable, "-m", "tests.integration.writer", world.url, *numbers]
+        command = tied.command("tests.integration.writer", world.url, *numbers)
         started.append(await asyncio.create_subprocess_exec(*command))
     return started, expected
 

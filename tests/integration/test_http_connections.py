@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from tests.integration.front import MANIFEST, front, new
 from tests.integration.service import ANA, DORA, problem, uid
 from tests.peers.odd_vendor import Says
+from upstream import alerts
 
 if TYPE_CHECKING:
+    import httpx
+
     from tests.integration.service import Service
 
 SECRET = "secret-of-the-books"
@@ -18,6 +22,9 @@ CODE = MANIFEST.replace(
     '[auth]\nkind = "oauth2_code"\nauthorize_url = "https://books.example/in"\n'
     'token_url = "${config.issuer}/token"\n[config.issuer]\ntitle = "Issuer"',
 ).replace("WRITE", "native")
+BRINGS = CODE.replace(
+    "[config.issuer]", 'brings = { realmId = "realm" }\n[config.realm]\ntitle = "Company"\n[config.issuer]'
+)
 
 
 async def test_a_connection_is_made_once_and_its_secrets_never_come_out(service: Service) -> None:
@@ -62,6 +69,27 @@ async def test_what_cannot_work_is_refused_with_the_part_named(service: Service)
         assert bad.json()["problems"]
         assert problem(await door.client.post("/v1/connections", json=fine | {"hue": 1})) == (400, "bad_request")
         assert (await door.client.get("/v1/connections")).json()["items"] == []
+
+
+async def test_the_end_of_a_password_is_told_in_time(service: Service) -> None:
+    """Given with the credentials it is shown in days and is an alert; without them, or without an offset, refused."""
+    async with front(service) as door:
+        soon = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+        wanted = new(door.vendor.url)
+        naive = await door.client.post("/v1/connections", json=wanted | {"password_expires_at": soon[:19]})
+        made = await door.ask("post", "/v1/connections", **wanted, password_expires_at=soon)
+        place = f"/v1/connections/{made['id']}"
+        alone = await door.client.patch(place, json={"password_expires_at": soon})
+        await alerts.look(service.database, service.tenant, alerts.Limits())
+        found = await door.ask("get", "/v1/alerts")
+        later = (datetime.now(UTC) + timedelta(days=90)).isoformat()
+        changed = await door.ask("patch", place, auth={"key": "another"}, password_expires_at=later)
+
+        assert [problem(each) for each in (naive, alone)] == [(422, "bad_connection")] * 2
+        assert 1.9 < made["expires_days"]["password"] <= 2
+        assert [(each["rule"], each["severity"]) for each in found["items"]] == [("expiry", "critical")]
+        assert "password of Books" in found["items"][0]["message"]
+        assert changed["expires_days"]["password"] > 89
 
 
 async def test_verify_tells_what_the_system_says(service: Service) -> None:
@@ -183,6 +211,33 @@ async def test_a_sign_in_at_the_system_ends_with_whom_it_began(service: Service)
         assert "tok" not in ended.text.replace("token", "")
         await door.ask("post", f"/v1/connections/{door.id}/verify")
         assert door.vendor.seen[-1].headers["authorization"] == "Bearer tok"
+
+
+async def test_what_a_person_brings_along_with_the_code_becomes_a_setting(service: Service) -> None:
+    """Nobody types it; it has to be there and fit; another one later is refused before a token is made of its code."""
+    async with front(service) as door:
+        wanted = new(door.vendor.url) | {"manifest": BRINGS, "config": {"issuer": door.vendor.url}}
+        wanted["auth"] = {"client_id": "us", "client_secret": "hush"}
+        place = f"/v1/connections/{(await door.ask('post', '/v1/connections', **wanted))['id']}"
+        begun = await door.ask("post", f"{place}/authorize", redirect_uri="https://office.example/back")
+        back = {"state": parse_qs(urlsplit(begun["url"]).query)["state"][0], "code": "good"}
+        door.vendor.usual["/token"] = Says(200, {"access_token": "tok", "expires_in": 3600, "refresh_token": "ref"})
+
+        async def ended(**more: str) -> httpx.Response:
+            return await door.client.get("/v1/connections/callback", params=back | more)
+
+        bare, odd = await ended(), await ended(realmId="4620/../1")
+        asked_before = len(door.vendor.seen)
+        good = await ended(realmId="4620", other="is left alone")
+        other = await ended(realmId="9999")
+
+        assert [problem(each) for each in (bare, odd, other)] == [(502, "authorization_refused")] * 3
+        assert all("realmId" in each.json()["detail"] for each in (bare, odd, other))
+        assert good.status_code == 200, good.text
+        assert good.json()["config"] == {"issuer": door.vendor.url, "realm": "4620"}
+        assert (asked_before, len(door.vendor.seen)) == (0, 1)
+        changed = await door.ask("patch", place, config={"issuer": "https://elsewhere.example"})
+        assert changed["config"] == {"issuer": "https://elsewhere.example", "realm": "4620"}
 
 
 async def test_a_connection_that_told_something_is_removed_only_if_it_is_meant(service: Service) -> None:

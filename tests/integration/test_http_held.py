@@ -103,7 +103,7 @@ async def test_a_device_that_knows_the_catalogue_is_refused_and_not_held(service
 
 
 async def test_one_that_is_held_holds_its_tx(service: Service) -> None:
-    """Nothing of the tx is carried out, and each part of it waits for itself."""
+    """Nothing of the tx is carried out, and whichever part is released brings all of it, or nothing."""
     desk, ana = await offline_edit(service)
 
     answer = await ana.settled(
@@ -113,7 +113,73 @@ async def test_one_that_is_held_holds_its_tx(service: Service) -> None:
     assert (verdicts(answer), codes(answer)) == (["held", "held"], ["held_tx", "held_schema"])
     assert "status" not in await desk.show(1)
     assert [item["code"] for item in await waiting(desk)] == ["held_schema", "held_tx"]
-    assert (await release(desk, f"{ana.enrolled['rid']}-1")).json()["status"] == "on_site"
+    first, second = (f"{ana.enrolled['rid']}-{n}" for n in (1, 2))
+    assert [item["members"] for item in await waiting(desk)] == [[first, second]] * 2
+    refused = await release(desk, first)
+    assert problem(refused) == (422, "refused")
+    assert "priority" in refused.json()["detail"]
+    assert [(member["id"], member["code"]) for member in refused.json()["members"]] == [
+        (first, "tx_refused"),
+        (second, "invalid"),
+    ]
+    strange = await release(desk, first, {"others": {"9-9": {"set": {}}}})
+    assert problem(strange) == (422, "bad_mutation")
+    assert second in strange.json()["detail"]
+    assert {item["state"] for item in await waiting(desk)} == {"waiting"}
+    assert "status" not in await desk.show(1)
+
+    better = {"others": {second: {"set": {"urgency": "high"}}}}
+    landed = await release(desk, first, better, **{"idempotency-key": "t1"})
+    repeat = await release(desk, first, better, **{"idempotency-key": "t1"})
+
+    assert landed.json()["status"] == "on_site"
+    assert [(member["id"], member["verdict"]) for member in landed.json()["members"]] == [
+        (first, "applied"),
+        (second, "applied"),
+    ]
+    assert repeat.json() == landed.json()
+    assert (await desk.show(1))["urgency"] == "high"
+    assert {item["state"] for item in await waiting(desk)} == {"released"}
+    assert problem(await release(desk, second, {"set": {"urgency": "low"}})) == (409, "not_waiting")
+
+
+async def test_a_tx_is_discarded_whole(service: Service) -> None:
+    """Whichever of its mutations is named, none of them waits any more, and none is carried out later."""
+    desk, ana = await offline_edit(service)
+    await ana.settled(
+        ana.edit(1, tx="t", set={"priority": "high"}),
+        ana.edit(1, tx="t", set={"status": "on_site"}),
+        ana.edit(1, tx="u", set={"priority": "low"}),
+    )
+    rid = ana.enrolled["rid"]
+
+    done = await desk.client.post(f"/v1/held/{rid}-2/discard", json={"reason": "a duplicate"})
+
+    assert (done.json()["id"], done.json()["members"]) == (f"{rid}-2", [f"{rid}-1", f"{rid}-2"])
+    states = {item["id"]: item["state"] for item in await waiting(desk)}
+    assert states == {f"{rid}-1": "discarded", f"{rid}-2": "discarded", f"{rid}-3": "waiting"}
+    assert problem(await release(desk, f"{rid}-1", {"set": {"urgency": "high"}})) == (409, "not_waiting")
+    assert "status" not in await desk.show(1)
+
+
+async def test_a_tx_that_was_rescued_is_released_whole(service: Service) -> None:
+    """Its mutations follow on each other as on the device: no conflict among them, the last one's value stands."""
+    desk, ana = await service.office(), await service.device(ANA)
+    await desk.client.post(f"/v1/devices/{ana.enrolled['replica']}/revoke")
+    await ana.settled(
+        ana.edit(7, op="create", tx="t", set={"title": "Leak", "assignee_id": ANA}),
+        ana.edit(7, tx="t", set={"title": "Leak, cellar"}),
+        ana.edit(7, tx="t", set={"title": "Leak, cellar", "status": "on_site"}),
+        ana.edit(7, tx="t", set={"title": "Leak, roof"}),
+        rescue=True,
+    )
+
+    released = await release(desk, f"{ana.enrolled['rid']}-4")
+
+    cells = [member["cells"]["title"]["verdict"] for member in released.json()["members"]]
+    assert cells == ["applied", "applied", "converged", "applied"]
+    assert (released.json()["title"], (await desk.show(7))["status"]) == ("Leak, roof", "on_site")
+    assert await desk.conflicts() == []
 
 
 async def test_work_on_a_record_whose_create_is_held_waits_for_it(service: Service) -> None:

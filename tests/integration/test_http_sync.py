@@ -177,6 +177,22 @@ async def test_a_malformed_mutation_refuses_its_tx(service: Service) -> None:
     assert answer["applied"] == 3
 
 
+async def test_what_a_device_keeps_back_uses_up_its_number(service: Service) -> None:
+    """It is refused with a code of its own, its tx with it; what follows is judged, and a repeat is told the same."""
+    ana = await service.device()
+    kept_back = {"collection": "work_orders", "id": uid(7), "tx": "t", "withheld": True}
+    made = [{"n": 1, **kept_back}, {"n": 2, **kept_back}]
+    ana.n = 2
+    made.append(ana.edit(8, op="create", set={"title": "fine"}))
+
+    answer = await ana.settled(*made)
+
+    assert codes(answer)[:2] == ["withheld", "withheld"]
+    assert verdicts(answer) == ["refused", "refused", "applied"]
+    assert "larger than is taken" in answer["verdicts"][0]["message"]
+    assert (await ana.settled(*made))["verdicts"] == answer["verdicts"]
+
+
 async def test_a_push_beyond_the_limit_is_settled_in_part(database_url: str, database: Database) -> None:
     """The hub takes the first mutations and says with which number to go on."""
     async with serving(database_url, wire.Limits(mutations=3, tx=2)) as url:

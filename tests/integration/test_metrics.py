@@ -18,6 +18,39 @@ from upstream.credentials import Keeper
 RULES = Path(__file__).resolve().parents[2] / "ops" / "prometheus-rules.yml"
 NAME = re.compile(r"\bfieldsync_[a-z_]+")
 FAMILY = re.compile(r"^# TYPE (fieldsync_[a-z_]+) (\w+)$", re.MULTILINE)
+SELECTED = re.compile(r"(fieldsync_[a-z_]+)\{([^}]+)\}")
+CONDITION = re.compile(r'(\w+)(=~|!=|=)"([^"]*)"')
+SERIES = re.compile(r"^(?P<name>fieldsync_[a-z_]+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)$", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+BACK_DOOR = (
+    "fieldsync_connection",
+    "fieldsync_credentials",
+    "fieldsync_deliveries",
+    "fieldsync_token",
+    "fieldsync_inbox",
+    "fieldsync_alerts",
+)
+LABELS = {
+    "connection",
+    "state",
+    "stage",
+    "kind",
+    "lane",
+    "came",
+    "object",
+    "rule",
+    "severity",
+    "task",
+    "outcome",
+    "method",
+    "route",
+    "status",
+    "verdict",
+    "collection",
+    "field",
+    "le",
+}
+PERSON = "Ada Brunner"
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
 
 
@@ -107,6 +140,109 @@ async def test_a_worker_tells_how_each_connection_is(service, connection, postgr
     assert number("fieldsync_delivery_stage_seconds", stage="sent") == pytest.approx(20)
     assert number("fieldsync_delivery_stage_seconds", stage="confirmed") == pytest.approx(30)
     assert 9 * 86_400 < number("fieldsync_token_expires_seconds", kind="certificate") <= 10 * 86_400
+
+
+async def test_every_state_that_the_rules_ask_for_is_one_that_there_is(service, connection, postgres_url):
+    """After a course of events that has all of it, each selector of a rule for connections fits a number."""
+    other = await troubled(service, connection)
+    server, worker = await pages(service, await address(service, postgres_url))
+    shown_now = [*series(worker), *series(server)]
+
+    missing = [
+        f"{name}{{{key}{sign}{value}}}"
+        for name, key, sign, value in selectors()
+        if name.startswith(BACK_DOOR)
+        and not any(each == name and _fits(labels.get(key, ""), sign, value) for each, labels, _ in shown_now)
+    ]
+    assert not missing
+    assert [name for name, *_ in selectors() if name == "fieldsync_deliveries"] == ["fieldsync_deliveries"] * 2
+    numbers = {(name, labels.get("state")): n for name, labels, n in shown_now if labels.get("connection") == other}
+    assert numbers["fieldsync_deliveries", "rejected"] == 1
+    assert numbers["fieldsync_deliveries", "in_doubt"] == 1
+    assert numbers["fieldsync_connection_state", "reauthorise"] == 1
+    assert numbers["fieldsync_inbox_events", "failed"] == 1
+
+
+async def test_labels_are_few_and_tell_of_nobody(service, connection, postgres_url):
+    """Each label is one of a closed list, and a method that nobody knows is counted as one word for all such."""
+    await troubled(service, connection)
+    async with httpx.AsyncClient() as client:
+        for word in ("BREW", "WHEN"):
+            await client.request(word, f"{service.url}/v1/work_orders")
+    server, worker = await pages(service, await address(service, postgres_url))
+
+    labels = {label for _, found, _ in [*series(server), *series(worker)] for label in found}
+    methods = {found["method"] for _, found, _ in series(server) if "method" in found}
+    assert labels <= LABELS
+    assert not {"BREW", "WHEN"} & methods
+    assert PERSON not in server + worker
+
+
+async def troubled(service: Service, connection: str) -> str:
+    """Have a second connection go wrong in every way that rules ask for; return its id."""
+    new = connections.New(system="erp", name="erp", manifest="erp", authority="erp", mode="live")
+    other = (await connections.make(service.database, service.tenant, str(uuid4()), new)).connection
+    copied = (
+        "INSERT INTO deliveries (tenant_id, delivery_id, connection, object, key, collection, record_id, cause_seq,"
+        " seen_seq, action, state, mode, idempotency_key, marker, fields, mapping_version, marked_at)"
+        " VALUES ($1, gen_random_uuid(), $2, 'o', $3, 'c', gen_random_uuid(), 1, 1, 'upsert', $4, $5,"
+        " gen_random_uuid(), 'm', $6::text::jsonb, 1, now())"
+    )
+    named = f'{{"name": "{PERSON}"}}'
+    async with service.database.transaction(service.tenant) as session:
+        for key, state, mode in (("1", "rejected", "live"), ("2", "unknown", "live"), ("3", "rejected", "shadow")):
+            await session.execute(copied, service.tenant, other, key, state, mode, named)
+        await session.execute("UPDATE connections SET state = 'reauthorise' WHERE connection = $1", other)
+        await session.execute(
+            "INSERT INTO inbox (tenant_id, connection, inbox_id, event, source, object, remote_id, remote_version,"
+            " is_whole, body, state) VALUES ($1, $2, gen_random_uuid(), 'e', 'hook', 'o', $3, '1', false, '{}',"
+            " 'failed')",
+            service.tenant,
+            other,
+            PERSON,
+        )
+        await session.execute(
+            "INSERT INTO polls (tenant_id, connection, object, is_quiet) VALUES ($1, $2, 'o', true)",
+            service.tenant,
+            other,
+        )
+        await session.execute(
+            "INSERT INTO alerts (tenant_id, alert_id, rule, subject, severity, message)"
+            " VALUES ($1, gen_random_uuid(), 'trial', $2, 'critical', $3)",
+            service.tenant,
+            other,
+            PERSON,
+        )
+    assert connection != other
+    return other
+
+
+def selectors() -> set[tuple[str, str, str, str]]:
+    """Return each condition on a label in the rules: metric, label, sign and value."""
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    texts = [rule["expr"] for group in groups for rule in group["rules"]]
+    found = set()
+    for name, inside in (each for text in texts for each in SELECTED.findall(text)):
+        found |= {(name, *each) for each in CONDITION.findall(inside)}
+    return found
+
+
+def series(page: str) -> list[tuple[str, dict[str, str], float]]:
+    """Return every number of a page: name, labels, value."""
+    return [
+        (match["name"], dict(LABEL.findall(match["labels"] or "")), float(match["value"]))
+        for match in SERIES.finditer(page)
+    ]
+
+
+def _fits(found: str, sign: str, value: str) -> bool:
+    match sign:
+        case "=":
+            return found == value
+        case "!=":
+            return found not in ("", value)
+        case _:
+            return re.fullmatch(value, found) is not None
 
 
 async def address(service: Service, postgres_url: str) -> str:

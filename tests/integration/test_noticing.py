@@ -148,3 +148,6 @@ async def test_answers_that_lack_what_rows_need_are_told_and_that_they_have_it_a
         )
     ]
     assert await answer({"text": "x", "mark": "y", "title": "z"}) == []
+    async with world.database.transaction(world.tenant) as session:
+        types = [row["type"] for row in await session.fetch("SELECT type FROM messages ORDER BY message_id")]
+    assert types == ["alert.opened", "alert.resolved"]

@@ -128,6 +128,13 @@ async def fill_outbox(world: World, tenant: int, connection_id: str) -> None:
         ),
         ("remotes (tenant_id, connection, object, key) VALUES ($1, $2, 'o', 'k')", ()),
         ("closures (tenant_id, connection, object, period) VALUES ($1, $2, 'o', '2026-01-05')", ()),
+        (
+            (
+                "canaries (tenant_id, connection, object, remote_id, writes, every_seconds)"
+                " VALUES ($1, $2, 'o', 'r', true, 60)"
+            ),
+            (),
+        ),
     )
     async with world.database.transaction(tenant) as connection:
         for row, more in rows:
@@ -155,6 +162,13 @@ async def fill_inbox(world: World, tenant: int, connection_id: str) -> None:
             (one,),
         ),
         ("polls (tenant_id, connection, object) VALUES ($1, $2, 'o')", ()),
+        (
+            (
+                "documents (tenant_id, connection, version, digest, content, bytes, put_by)"
+                " VALUES ($1, $2, 1, 'd', '', 0, 'p')"
+            ),
+            (),
+        ),
         (
             (
                 "alerts (tenant_id, alert_id, rule, subject, severity, message)"
@@ -261,3 +275,32 @@ async def test_a_token_opens_its_own_tenant_only(world):
     assert (found.tenant_id, found.person, found.role) == (world.tenant, DORA, "dispatcher")
     assert await people.find_token(world.database, forged) is None
     assert await people.find_token(world.database, "no token") is None
+
+
+async def test_the_directory_is_whole_for_whoever_names_nobody_and_for_nobody_else(admin_url: str) -> None:
+    """A tenant's transaction sees and changes its own row; a new tenant is made where none is named."""
+    async with fresh(admin_url) as url, inhabited(url) as (world, other):
+        names = "SELECT tenant_id FROM tenants ORDER BY tenant_id"
+        async with world.database.transaction() as connection:
+            listed = [row["tenant_id"] for row in await connection.fetch(names)]
+        async with world.database.transaction(world.tenant) as connection:
+            own = [row["tenant_id"] for row in await connection.fetch(names)]
+            changed = await connection.execute("UPDATE tenants SET name = 'x' WHERE tenant_id = $1", other)
+            removed = await connection.execute("DELETE FROM tenants WHERE tenant_id = $1", other)
+        async with world.database.transaction() as connection:
+            unnamed = await connection.execute("UPDATE tenants SET name = 'x'")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with world.database.transaction(world.tenant) as connection:
+                await connection.execute("INSERT INTO tenants (name) VALUES ('Ours too')")
+
+    assert {world.tenant, other} <= set(listed)
+    assert own == [world.tenant]
+    assert (changed, removed, unnamed) == ("UPDATE 0", "DELETE 0", "UPDATE 0")
+
+
+async def test_the_epoch_is_nobody_s_to_write(admin_url: str) -> None:
+    """It is of no tenant and so behind no wall; the server's role can read it and nothing else."""
+    async with fresh(admin_url) as url, inhabited(url) as (world, _):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with world.database.transaction(world.tenant) as connection:
+                await connection.execute("UPDATE epochs SET epoch = epoch + 1")

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import asyncpg
 import httpx
 import pytest
 
+from tests import tied
 from tests.integration.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ async def work(database_url: str, **settings: str) -> AsyncIterator[asyncio.subp
     own = {name: value for name, value in os.environ.items() if not name.startswith("FIELDSYNC_")}
     given = {"FIELDSYNC_DATABASE_URL": database_url, "FIELDSYNC_SECRET_KEYS": "k" * 32, "FIELDSYNC_UPKEEP_SECONDS": "1"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "syncserver",
-        "work",
+        *tied.command("syncserver", "work"),
         stderr=asyncio.subprocess.PIPE,
         cwd=CHECKOUT,
         env=own | given | settings,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from tests import tied
 from tests.integration import backdoor
 from tests.integration.backdoor import Trial
 from tests.integration.world import job, seen
@@ -41,14 +41,7 @@ async def trial(world, demo, mapping, **options):
 async def carrier(url, kind, demo):
     """Run a worker in a process of its own."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.integration.carrier",
-        url,
-        kind,
-        str(demo.lag_seconds),
-        str(LEASE_SECONDS),
-        cwd=CHECKOUT,
+        *tied.command("tests.integration.carrier", url, kind, str(demo.lag_seconds), str(LEASE_SECONDS)), cwd=CHECKOUT
     )
     try:
         yield process

@@ -98,6 +98,15 @@ def test_a_backfill_neither_starves_nor_floods(slots: int, waiting: int) -> None
     assert 1 <= sum(turn.most for turn in alone) <= max(1, slots // 4)
 
 
+@given(slots=st.integers(1, 64), going=st.integers(0, 8))
+def test_beside_live_work_a_backfill_gets_no_more_than_is_kept_for_it(slots: int, going: int) -> None:
+    """Also when slots are free: what it does would slow the live work down."""
+    turns = Wheels(slots).turns([line(1, 1_000, lane="backfill")], live=0, backfill=going, beside=True)
+
+    assert sum(turn.most for turn in turns) + going <= max(1, slots // 10, going)
+    assert bool(turns) == (going < max(1, slots // 10))
+
+
 def test_a_tenant_that_comes_late_does_not_wait_behind_a_hundred_thousand() -> None:
     """Its one row is taken at the next look, however much another tenant has."""
     wheel = Wheel()

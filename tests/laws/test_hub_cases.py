@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from replication import catalog_file, hub, merge
@@ -139,6 +140,74 @@ def test_what_was_held_comes_before_what_its_device_wrote_since() -> None:
     assert isinstance(told, MutationVerdict)
     assert told.cells["note"].verdict == "absorbed"
     assert state.records["jobs", ORDER].cells["note"].value == "later"
+
+
+def release(state: State, first: int, *mutations: Mutation) -> list[MutationVerdict]:
+    """Release what Ana's device made from that number on, as one tx of hers."""
+    asked = Submission(
+        rid=OFFICE,
+        person=f"person {ANA}",
+        authority="device",
+        mutations=tuple(msgspec.structs.replace(each, tx=f"{first}") for each in mutations),
+        numbered=False,
+        released=Dot(ANA, first),
+        releaser="dora",
+    )
+    answer = hub.judge(state, asked)
+    assert answer.problem is None, answer.problem
+    return [each for each in answer.verdicts if isinstance(each, MutationVerdict)]
+
+
+def test_a_held_tx_is_named_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever holds it, a fault of ours too: each of its mutations says where it begins and how long it is."""
+    state = fresh()
+    monkeypatch.setattr(merge, "judge", lambda *_: 1 / 0)
+
+    push(
+        state,
+        ANA,
+        edit(1, set={"note": "alone"}),
+        edit(2, tx="t", set={"note": "a"}),
+        edit(3, tx="t", set={"note": "b"}),
+    )
+
+    assert [(row.dot.n, row.first, row.size) for row in state.effects.held] == [(1, 1, 1), (2, 2, 2), (3, 2, 2)]
+
+
+def test_a_released_tx_follows_on_itself() -> None:
+    """Its mutations had seen each other, and what its device wrote before; what another wrote meets only the first."""
+    state = fresh()
+    push(state, ANA, *(edit(n, set={"title": f"{n}"}) for n in range(1, 4)))
+    push(state, BEN, edit(1, set={"note": "Ben's"}))
+    state.waiting = {Dot(ANA, 2), Dot(ANA, 3)}
+
+    told = release(state, 2, edit(0, set={"reading": "1"}), edit(0, set={"reading": "2"}))
+
+    assert [each.cells["reading"].verdict for each in told] == ["applied", "applied"]
+    assert state.records["jobs", ORDER].cells["reading"].value == "2"
+    assert [(each.dot.n, each.person) for each in state.effects.released] == [(2, "dora"), (3, "dora")]
+    assert state.waiting == set()
+
+
+def test_a_release_ends_all_of_a_tx_or_nothing() -> None:
+    """With one that cannot be meant all wait on; where one was carried out, none of them waits."""
+    state = fresh()
+    state.waiting = {Dot(ANA, 1), Dot(ANA, 2)}
+
+    refused = release(state, 1, edit(0, set={"reading": "1"}), edit(0, set={"reading": 5}))
+
+    assert [each.code for each in refused] == ["tx_refused", "invalid"]
+    assert (state.effects.released, state.waiting) == ([], {Dot(ANA, 1), Dot(ANA, 2)})
+    release(state, 1, edit(0, set={"reading": "1"}), edit(0, set={"title": "x"}))
+    assert (len(state.effects.released), state.waiting) == (2, set())
+
+
+def test_a_tx_of_which_a_part_no_longer_waits_is_not_released() -> None:
+    """It would be carried out by halves."""
+    state = fresh()
+    state.waiting = {Dot(ANA, 1)}
+    with pytest.raises(AssertionError, match="not_waiting"):
+        release(state, 1, edit(0, set={"reading": "1"}), edit(0, set={"title": "x"}))
 
 
 def test_a_delete_keeps_what_it_had_seen_in_its_past() -> None:

@@ -82,6 +82,7 @@ class Hub:
         self.requests: list[tuple[str, str, Any]] = []
         self.durable = 0
         self.judged_at_once: int | None = None
+        self.bytes_in_time: int | None = None
         self.retry_after_ms: int | None = None
         self._lock = threading.Lock()
 
@@ -125,8 +126,25 @@ class Hub:
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         """Answer one request."""
-        if headers.get("content-encoding") == "gzip":
-            body = packing.expand(body, "gzip", self.limits.bytes)
+        taken = self._taken(headers, body)
+        return taken if isinstance(taken, tuple) else self._answer(method, path, headers, taken)
+
+    def _taken(self, headers: dict[str, str], body: bytes) -> bytes | Answer:
+        """The body expanded, if it came in time and is not too large."""
+        if len(body) > self.limits.compressed_bytes:
+            return _problem(413, "too_large", "it is too large as it is sent", limit=self.limits.compressed_bytes)
+        try:
+            if headers.get("content-encoding") == "gzip":
+                body = packing.expand(body, "gzip", self.limits.bytes)
+        except packing.TooLarge:
+            return _problem(413, "too_large", "expanded it is too large", limit=self.limits.bytes)
+        if len(body) > self.limits.bytes:
+            return _problem(413, "too_large", "it is too large", limit=self.limits.bytes)
+        if self.bytes_in_time is not None and len(body) > self.bytes_in_time:
+            return _problem(408, "too_slow", "a body has to be there in time", limit=30)
+        return body
+
+    def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         with self._lock:
             self.requests.append((method, path, json.loads(body) if body else None))
             if path == wire.PATH_ENROL:

@@ -52,6 +52,11 @@ class QuickBooks(Company):
         """Let there be an item; return its id."""
         return str(self._put("Item", {"Name": name, "Sku": sku, "UnitPrice": float(price), "Active": True})["Id"])
 
+    def meet(self, name: str, phone: str) -> str:
+        """Let there be a customer; return its id."""
+        number = {"FreeFormNumber": phone}
+        return str(self._put("Customer", {"DisplayName": name, "PrimaryPhone": number})["Id"])
+
     def send(self, invoice: str) -> None:
         """Send an invoice to the customer."""
         self._put("Invoice", {**self.rows["Invoice"][invoice], "EmailStatus": "EmailSent"})
@@ -117,6 +122,10 @@ class QuickBooks(Company):
     def changes(self, _operation: str, request: Request) -> bool:
         """Tell whether a request changes something."""
         return request.method == "POST"
+
+    def consent(self, url: str) -> dict[str, str]:
+        """Let a person choose this company; which one it is stands beside the code."""
+        return {**super().consent(url), "realmId": self.realm}
 
     def granted(self, access: str, refresh: str) -> dict[str, Any]:
         """Return what a token request is answered with."""

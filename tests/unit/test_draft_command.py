@@ -10,6 +10,7 @@ from syncserver.cli import drafting
 from upstream import manifest_file
 
 DOCUMENT = {
+    "openapi": "3.1.0",
     "info": {"title": "Small"},
     "servers": [{"url": "https://small.example"}],
     "paths": {

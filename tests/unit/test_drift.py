@@ -224,6 +224,40 @@ def test_a_canary_shows_a_field_that_went_another_type_and_an_instant_that_moved
     assert drift.canary("c1", "bill", {"due": before["due"]}, {"due": "2026-03-01T09:00:00+01:00"}, MAPPING) == ()
 
 
+def test_a_canary_that_somebody_touched_is_no_drift():
+    """An instant that moved as no zone could, and what changes with each change, are told of nobody."""
+    before = {"due": "2026-03-01T08:00:00Z", "seen": "2026-03-01T08:00:00Z"}
+    touched = {"due": "2026-03-01T09:20:00Z", "seen": "2026-03-01T10:00:00Z"}
+
+    assert drift.canary("c1", "bill", before, touched, MAPPING, moving=("seen",)) == ()
+    assert [each.field for each in drift.canary("c1", "bill", before, touched, MAPPING)] == ["seen"]
+
+
+def test_a_canary_shows_an_instant_that_lost_its_zone():
+    """A time without an offset, where there was one, is told as that."""
+    found = drift.canary("c1", "bill", {"due": "2026-03-01T08:00:00-07:00"}, {"due": "2026-03-01T08:00:00"}, MAPPING)
+
+    assert [str(each) for each in found] == [
+        "bill.due: was the instant 2026-03-01T08:00:00-07:00, is 2026-03-01T08:00:00, which says of no zone"
+    ]
+
+
+def test_what_comes_back_is_held_against_what_was_told():
+    """Moved, without a zone, or another value is told; the same written otherwise, or not given back, is not."""
+    told = {"due": "2026-03-01T08:00:00Z", "till": "2026-03-01T08:00:00Z", "number": "7", "amount": "2.50", "key": "k"}
+    there = {"due": "2026-03-01T01:00:00-07:00", "till": "2026-03-01T08:00:00-07:00", "number": "x", "amount": 2.5}
+
+    found = drift.returned("c1", "bill", told, there, MAPPING)
+
+    assert [(each.field, each.change, each.new) for each in found] == [
+        ("number", "comes_back_otherwise", "x"),
+        ("till", "moved_in_time", "2026-03-01T08:00:00-07:00 (+420 minutes)"),
+    ]
+    assert [each.change for each in drift.returned("c1", "bill", told, {"due": "2026-03-01T08:00:00"}, MAPPING)] == [
+        "zone_lost"
+    ]
+
+
 def test_a_finding_can_be_sent():
     """A finding is plain data: an alert carries it as it is."""
     finding = drift.compare("c1", bill(), bill(without=("number",)), MAPPING)[0]

@@ -161,3 +161,15 @@ def test_no_text_makes_the_reader_stumble(text):
 def test_no_slip_of_the_pen_makes_the_reader_stumble(place, length, put):
     """A correct manifest with a piece replaced is a manifest or refused with sentences; nothing else is raised."""
     assert is_refused_with(read(TEXT[:place] + put + TEXT[place + length :]))
+
+
+def test_what_a_person_brings_along_has_to_be_a_setting():
+    """A sign-in that leads to a setting nobody declared is refused, with the settings there are."""
+    before = TEXT[TEXT.index("[auth]") : TEXT.index("\n[", TEXT.index("[auth]"))]
+    code = '[auth]\nkind = "oauth2_code"\nauthorize_url = "https://a.example"\ntoken_url = "https://t.example"\n'
+    fine = manifest_file.parse(TEXT.replace(before, code + 'brings = { place = "region" }\n'))
+
+    said = problems(TEXT.replace(before, code + 'brings = { place = "realm" }\n'))
+
+    assert fine.auth.brings == {"place": "region"}
+    assert re.search(r"auth\.brings\.place.*'realm' is no setting of \[config\] \(there are: region", said)

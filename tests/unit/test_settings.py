@@ -76,7 +76,11 @@ def test_who_is_told_what_is_wrong_is_taken() -> None:
     """An address with its secret, a mail server with sender and recipients, and from when on something is wrong."""
     given = settings.load(
         ENOUGH
-        | {settings.HOOK_BYTES: "1000", settings.ALERT_WEBHOOK: "https://ops.example/told"}
+        | {
+            settings.HOOK_BYTES: "1000",
+            settings.DOCUMENT_BYTES: "1000",
+            settings.ALERT_WEBHOOK: "https://ops.example/told",
+        }
         | {settings.ALERT_SECRET: signing.written(b"s" * 32), settings.SMTP: "smtp://ops:p%40w@mail.example"}
         | {settings.ALERT_FROM: "a@b.example", settings.ALERT_TO: "c@d.example, e@f.example"}
         | {name: str(number) for number, name in enumerate(settings.ALERTS.values(), 60)}
@@ -104,6 +108,7 @@ def test_who_is_told_what_is_wrong_is_taken() -> None:
             "SMTP",
         ),
         ({"FIELDSYNC_HOOK_BYTES_MAX": "0"}, "FIELDSYNC_HOOK_BYTES_MAX"),
+        ({"FIELDSYNC_DOCUMENT_BYTES_MAX": "0"}, "FIELDSYNC_DOCUMENT_BYTES_MAX"),
     ],
 )
 def test_what_cannot_be_told_to_anybody_ends_the_start(given: dict[str, str], named: str) -> None:

@@ -95,6 +95,14 @@ LEFT JOIN LATERAL jsonb_array_elements(s.findings) WITH ORDINALITY AS f (finding
 WHERE c.tenant_id = $1 AND s.version > 1 AND s.found_at > m.published_at
 GROUP BY s.connection, s.object, c.name
 
+-- name: canaries
+-- $2 pauses of its own without having been read.
+SELECT k.connection::text || '/' || k.object AS subject, c.name, k.object, k.remote_id, k.findings, k.reason,
+       k.reason <> '' AND coalesce(k.read_at, k.made_at) < now() - make_interval(secs => $2 * k.every_seconds) AS is_unread
+FROM canaries AS k
+JOIN connections AS c ON c.tenant_id = k.tenant_id AND c.connection = k.connection
+WHERE k.tenant_id = $1 AND c.state = 'ok' AND (k.findings <> '[]' OR k.reason <> '')
+
 -- name: disabled
 SELECT endpoint_id::text AS subject, reason FROM endpoints WHERE tenant_id = $1 AND state = 'disabled'
 
@@ -121,7 +129,7 @@ RETURNING a.alert_id::text, a.rule, a.subject, a.severity, a.message, a.opened_a
 -- name: settle
 UPDATE alerts SET resolved_at = now(), due_at = now(), tries = 0
 WHERE tenant_id = $1 AND rule = $2 AND subject = $3 AND resolved_at IS NULL
-RETURNING alert_id
+RETURNING alert_id::text, rule, subject, severity, message, opened_at, resolved_at
 
 -- name: untold
 -- What some of the sinks $2 do not know yet, in its present severity. That it is over is told to those who

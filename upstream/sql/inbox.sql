@@ -79,7 +79,8 @@ SET times = i.times + 1,
 RETURNING (xmax = 0) AS is_new
 
 -- name: notify
-SELECT pg_notify('fieldsync_work', $1)
+-- Who only carries outward is not woken by it.
+SELECT pg_notify('fieldsync_work', 'in,' || $1::text)
 
 -- name: hooked
 -- A webhook of this object came: polling may take its time.

@@ -49,8 +49,13 @@ SET leased_by = NULL, leased_until = NULL, waits_on = $8, reason = $9,
 WHERE tenant_id = $1 AND connection = $2 AND collection = $3 AND record_id = $4 AND leased_by = $5
 
 -- name: wake
--- What waited for this record is due.
-UPDATE outbox SET due_at = now(), waits_on = NULL WHERE tenant_id = $1 AND connection = $2 AND waits_on = $3
+-- What waited for this record is due, and the workers hear of it if there was anything.
+WITH woken AS (
+  UPDATE outbox SET due_at = now(), waits_on = NULL
+  WHERE tenant_id = $1 AND connection = $2 AND waits_on = $3
+  RETURNING tenant_id
+)
+SELECT pg_notify('fieldsync_work', w.tenant_id::text) FROM (SELECT DISTINCT tenant_id FROM woken) AS w
 
 -- name: mark
 -- $5 lane, $6 correct. What is there already stays, and becomes as urgent as the more urgent of the two.

@@ -6,7 +6,8 @@ FROM connections AS c
 WHERE c.tenant_id = ANY ($1::integer[])
 
 -- name: deliveries
--- Those that are open, those that were given up, and those that were confirmed in the last day.
+-- Those that are open, those that were given up, and those that were confirmed in the last day. What was only
+-- recorded in shadow mode waits for nobody.
 SELECT d.connection::text, d.state, count(*)::bigint AS n
 FROM deliveries AS d
 WHERE d.tenant_id = ANY ($1::integer[]) AND d.due_at IS NOT NULL AND d.state NOT IN ('rejected', 'confirmed')
@@ -14,7 +15,8 @@ GROUP BY d.connection, d.state
 UNION ALL
 SELECT d.connection::text, CASE WHEN d.state = 'rejected' THEN 'rejected' ELSE 'in_doubt' END, count(*)
 FROM deliveries AS d
-WHERE d.tenant_id = ANY ($1::integer[]) AND (d.state = 'rejected' OR (d.state = 'unknown' AND d.due_at IS NULL))
+WHERE d.tenant_id = ANY ($1::integer[]) AND d.mode = 'live'
+  AND (d.state = 'rejected' OR (d.state = 'unknown' AND d.due_at IS NULL))
 GROUP BY 1, 2
 UNION ALL
 SELECT d.connection::text, 'confirmed', count(*)
@@ -77,6 +79,12 @@ SELECT count(*) FILTER (WHERE p.state = 'waiting')::bigint AS waiting,
        coalesce(extract(epoch FROM now() - min(p.made_at)), 0)::double precision AS seconds
 FROM postings AS p
 WHERE p.tenant_id = ANY ($1::integer[]) AND p.state = 'waiting'
+
+-- name: canaries
+SELECT k.connection::text, k.object, jsonb_array_length(k.findings) AS n,
+       extract(epoch FROM now() - coalesce(k.read_at, k.made_at))::double precision AS seconds
+FROM canaries AS k
+WHERE k.tenant_id = ANY ($1::integer[])
 
 -- name: alerts
 SELECT a.rule, a.severity, count(*)::bigint AS n

@@ -36,6 +36,7 @@ FILES: Final = "csv"
 MANIFEST: Final = "connector.toml"
 CONTRACT: Final = "contract.toml"
 MAPPINGS: Final = "mappings"
+DOCUMENT: Final = "openapi.json"
 
 
 @cache
@@ -54,6 +55,13 @@ def manifest(name: str) -> Manifest:
 def agreement(name: str) -> Contract:
     """Return what is used of a system; raises `BadConnection` if there is none of this name."""
     return contract.parse(_text(name, CONTRACT), f"{name}/{CONTRACT}")
+
+
+def document(name: str) -> bytes | None:
+    """Return the OpenAPI document that a system's folder has; None if it has none."""
+    _known(name)
+    file = _home().joinpath(name, DOCUMENT)
+    return file.read_bytes() if file.is_file() else None
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -12,10 +14,12 @@ import msgspec
 from syncserver.commands.errors import BadConnection, ConnectionInUse
 from syncserver.commands.upstream.acting import note
 from syncserver.commands.upstream.told import told
-from upstream import connections, credentials, deliveries, outbox, shadow, vendors
+from upstream import connections, credentials, deliveries, documents, outbox, shadow, vendors
 from upstream.auth import signing
 from upstream.connections import Connection, Pulse
 from upstream.errors import UnknownConnection
+from upstream.manifest import OAuth2Code
+from upstream.vendors.openapi import drafting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from syncserver.commands.access import Principal
     from syncserver.commands.upstream.systems import Systems
     from syncserver.store.audit import Action
+    from syncserver.store.db import Connection as Session
     from syncserver.store.db import Database
     from upstream.manifest import Manifest
 
@@ -38,6 +43,7 @@ Authority = Literal["crm", "erp", "payroll", "telematics", "portal"]
 class NewConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a connection is made of. `manifest` describes a system that is not shipped, as TOML.
 
+    `document` is a system's OpenAPI; with a `choice` of it, the manifest is drafted, and need not be given.
     `auth` are the credentials by name: they are sealed, and never shown again.
     """
 
@@ -45,11 +51,15 @@ class NewConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     name: str | None = None
     base_url: str | None = None
     auth: dict[str, str] = {}
+    password_expires_at: datetime | None = None
+    """When the password or key in `auth` ends, where somebody knows: it is told of in time."""
     config: dict[str, str] = {}
     mapping_version: int | None = None
     mode: Literal["shadow", "live"] = "shadow"
     authority: Authority | None = None
     manifest: str | None = None
+    document: dict[str, Any] | None = None
+    choice: dict[str, Any] | None = None
 
 
 class ChangedConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +68,8 @@ class ChangedConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     name: str | msgspec.UnsetType = msgspec.UNSET
     base_url: str | msgspec.UnsetType | None = msgspec.UNSET
     auth: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    password_expires_at: datetime | None = None
+    """When the password or key in `auth` ends; given with it only."""
     config: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     mode: Literal["shadow", "live"] | msgspec.UnsetType = msgspec.UNSET
     in_flight_max: int | msgspec.UnsetType = msgspec.UNSET
@@ -102,9 +114,12 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 class Connections:
     """What people can do about connections."""
 
-    def __init__(self, database: Database, systems: Systems) -> None:
+    def __init__(
+        self, database: Database, systems: Systems, document_bytes_max: int = drafting.DOCUMENT_BYTES_MAX
+    ) -> None:
         self._database = database
         self._systems = systems
+        self._document_bytes_max = document_bytes_max
 
     async def listed(self, who: Principal) -> list[Standing]:
         """Return all connections of the tenant by name, and how each is."""
@@ -121,6 +136,7 @@ class Connections:
 
     async def make(self, who: Principal, new: NewConnection, connection_id: str) -> Standing:
         """Make a connection. Whoever makes the same one again is shown the one that is there."""
+        new, described = await asyncio.to_thread(self._described, new)
         with told():
             manifest = vendors.manifest(new.system) if new.manifest is None else self._systems.parsed(new.manifest)
             given = credentials.check(new.auth)
@@ -131,13 +147,34 @@ class Connections:
             async with self._database.transaction(who.tenant_id) as session:
                 await connections.add(session, who.tenant_id, connection_id, made)
                 await note(session, who, "connection_made", f"connection:{connection_id}")
+                if described is not None:
+                    await self._keep(session, who, connection_id, described)
         except asyncpg.UniqueViolationError as exc:
             if exc.constraint_name == "connections_pkey":
                 return await self.one(who, connection_id)
             raise BadConnection(f"name: there is a connection {made.name!r} already; choose another name") from exc
         if given:
-            await self._put_credentials(who, connection_id, given)
+            await self._put_credentials(who, connection_id, given, new.password_expires_at)
         return await self.one(who, connection_id)
+
+    def _described(self, new: NewConnection) -> tuple[NewConnection, dict[str, Any] | None]:
+        """Return what a connection is made of, with the manifest that was chosen, and the document that was given."""
+        if new.choice is not None and (new.document is None or new.manifest is not None):
+            raise BadConnection("choice: needs document, and no manifest: it is what the manifest is drafted of")
+        if new.document is None:
+            shipped = vendors.document(new.system) if new.manifest is None and new.system in vendors.names() else None
+            return new, None if shipped is None else drafting.read(shipped)
+        with told():
+            document = drafting.read(msgspec.json.encode(new.document), self._document_bytes_max)
+            if new.choice is not None:
+                chosen = drafting.choice({"system": new.system, **new.choice})
+                new = msgspec.structs.replace(new, manifest=drafting.draft(document, chosen).manifest)
+        return new, document
+
+    async def _keep(self, session: Session, who: Principal, connection_id: str, document: dict[str, Any]) -> None:
+        text, title = msgspec.json.encode(document), drafting.title(document)
+        await documents.put(session, (who.tenant_id, connection_id), text, title, who.person)
+        await note(session, who, "document_put", f"connection:{connection_id}")
 
     async def change(self, who: Principal, connection_id: str, changed: ChangedConnection) -> Standing:
         """Change what is given. To go live has a check list; back to shadow is always possible."""
@@ -151,14 +188,14 @@ class Connections:
         try:
             async with self._database.transaction(who.tenant_id) as session:
                 held = await connections.held(session, who.tenant_id, connection_id)
-                after = _changed(held, changed)
+                after = _changed(held, changed, self._systems.manifest(held))
                 if after != held:
                     await connections.put(session, after)
                     await note(session, who, "connection_changed", f"connection:{connection_id}")
         except asyncpg.UniqueViolationError as exc:
             raise BadConnection(f"name: there is a connection {changed.name!r} already; choose another name") from exc
         if given is not None:
-            await self._put_credentials(who, connection_id, given)
+            await self._put_credentials(who, connection_id, given, changed.password_expires_at)
         if changed.mode == "live" and known.mode != "live":
             await self.promote(who, connection_id)
         return await self.one(who, connection_id)
@@ -192,7 +229,7 @@ class Connections:
     async def verify(self, who: Principal, connection_id: str) -> Verified:
         """Make the verification call, which tells whether we are let in and whether anybody is there."""
         with told():
-            reply = await self._systems.connector(await self.found(who, connection_id)).verify()
+            reply = await self._systems.verify(await self.found(who, connection_id))
         return Verified(
             kind=reply.kind,
             status=reply.status,
@@ -248,9 +285,11 @@ class Connections:
                 await note(session, who, action, f"connection:{connection_id}")
         return await self.one(who, connection_id)
 
-    async def _put_credentials(self, who: Principal, connection_id: str, given: Mapping[str, str]) -> None:
+    async def _put_credentials(
+        self, who: Principal, connection_id: str, given: Mapping[str, str], password_ends: datetime | None
+    ) -> None:
         with told():
-            await self._systems.keeper.put(who.tenant_id, connection_id, given)
+            await self._systems.keeper.put(who.tenant_id, connection_id, given, password_expires_at=password_ends)
         async with self._database.transaction(who.tenant_id) as session:
             await note(session, who, "credentials_put", f"connection:{connection_id}")
 
@@ -282,6 +321,7 @@ class Connections:
             raise BadConnection("mapping_version: a new connection has no mapping yet; publish one afterwards")
         name = manifest.title if new.name is None else new.name
         _check_name(name)
+        _check_end(new.password_expires_at, is_given=bool(new.auth))
         self._check_base_url(new.base_url)
         _check_config(new.config, manifest)
         return connections.New(
@@ -295,6 +335,7 @@ class Connections:
         )
 
     def _check_changed(self, changed: ChangedConnection, manifest: Manifest) -> None:
+        _check_end(changed.password_expires_at, is_given=bool(changed.auth))
         if changed.name is not msgspec.UNSET:
             _check_name(changed.name)
         if changed.base_url is not msgspec.UNSET:
@@ -329,6 +370,15 @@ def _is_place(url: str, schemes: tuple[str, ...]) -> bool:
     return is_bare and place.scheme in schemes and len(url) <= VALUE_CHARACTERS_MAX
 
 
+def _check_end(moment: datetime | None, *, is_given: bool) -> None:
+    if moment is None:
+        return
+    if moment.tzinfo is None:
+        raise BadConnection("password_expires_at: must be an instant with its offset, like 2026-03-01T08:00:00Z")
+    if not is_given:
+        raise BadConnection("password_expires_at: says when what is in auth ends; give auth too")
+
+
 def _check_name(name: str) -> None:
     if not 0 < len(name.strip()) <= NAME_CHARACTERS_MAX or not name.isprintable():
         raise BadConnection(f"name: must have 1 to {NAME_CHARACTERS_MAX} printable characters")
@@ -341,14 +391,23 @@ def _check_config(config: Mapping[str, str], manifest: Manifest) -> None:
             raise BadConnection(f"config.{name[:40]}: {manifest.title} has no such setting (there are: {there})")
         if len(value) > VALUE_CHARACTERS_MAX or "\0" in value:
             raise BadConnection(f"config.{name}: must have at most {VALUE_CHARACTERS_MAX} characters")
+    brought = _brought(manifest)
     for name, entry in manifest.config.items():
-        if entry.required and not entry.default and not config.get(name):
+        if entry.required and not entry.default and not config.get(name) and name not in brought:
             raise BadConnection(f"config.{name}: is missing ({entry.title})")
 
 
-def _changed(held: Connection, changed: ChangedConnection) -> Connection:
+def _brought(manifest: Manifest) -> frozenset[str]:
+    """Return the settings that nobody has to give, since whoever signs in comes back with them."""
+    return frozenset(manifest.auth.brings.values() if isinstance(manifest.auth, OAuth2Code) else ())
+
+
+def _changed(held: Connection, changed: ChangedConnection, manifest: Manifest) -> Connection:
     names = ("name", "base_url", "config", "in_flight_max", "backfill_share")
     given = {name: value for name in names if (value := getattr(changed, name)) is not msgspec.UNSET}
+    if "config" in given:
+        brought = {name: value for name, value in held.config.items() if name in _brought(manifest)}
+        given["config"] = {**brought, **given["config"]}
     if changed.mode == "shadow":
         given["mode"] = "shadow"
     return msgspec.structs.replace(held, **given)

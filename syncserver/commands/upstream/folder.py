@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from upstream import contract, judging, manifest_file, mapping_file, vendors
 from upstream.errors import BadContract, BadManifest, BadMapping
+from upstream.vendors.openapi import beginnings, drafting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,6 +140,19 @@ Grade {grade}{assumed}.
 
 To be filled in: what has to be set up there, and which credentials are given here.
 """
+README_FROM: Final = """\
+# {title}
+
+Grade {grade}{assumed}. Drafted from the OpenAPI document that lies beside this page (`openapi.json`).
+
+## Where each fact is known from
+
+| fact | known from | sure? |
+|---|---|---|
+| addresses, fields, types, signing in | the document {system!r} | as the document |
+| what a path names, how lists are paged, where ids stand | usual names | assumed; read connector.toml |
+| how much may be asked, what errors mean | nowhere | to be filled in |
+"""
 FILES: Final = {
     vendors.MANIFEST: MANIFEST,
     vendors.CONTRACT: CONTRACT,
@@ -180,6 +194,33 @@ def make(folder: Path, *, title: str, grade: str, today: date) -> list[Path]:
         file.write_text(text.format(**values), encoding="utf-8")
         made.append(file)
     return made
+
+
+def make_from(folder: Path, document: bytes, choice: dict[str, Any], *, today: date) -> list[Path]:
+    """Make the folder of a system from its OpenAPI document and what is chosen of it.
+
+    Raises `BadManifest` with what cannot be used, and `FileExistsError`.
+    """
+    read = drafting.read(document)
+    chosen = drafting.choice({"system": folder.name, **choice})
+    made = drafting.draft(read, chosen)
+    manifest = made.parsed
+    assumed = ", *assumed*" if manifest.is_assumed else ""
+    about = {"title": manifest.title, "grade": manifest.grade, "assumed": assumed, "system": drafting.title(read)}
+    texts = {
+        vendors.MANIFEST: made.manifest,
+        vendors.CONTRACT: beginnings.contract(read, manifest, today),
+        f"{vendors.MAPPINGS}/standard.toml": beginnings.mapping(
+            made.schemas, {name: target.marker for name, target in manifest.targets.items()}
+        ),
+        PAGE: README_FROM.format(**about),
+    }
+    folder.mkdir(parents=True)
+    (folder / vendors.MAPPINGS).mkdir()
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / vendors.DOCUMENT).write_bytes(document)
+    return [*(folder / name for name in texts), folder / vendors.DOCUMENT]
 
 
 def check(folder: Path) -> Checked:

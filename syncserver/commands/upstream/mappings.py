@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -10,22 +10,28 @@ from syncserver.commands.errors import MappingUnusable
 from syncserver.commands.upstream.acting import note
 from syncserver.commands.upstream.connections import REASON_CHARACTERS_MAX, found
 from syncserver.commands.upstream.told import told
-from upstream import deliveries, discovery, mappings, remotes, shadow
+from upstream import deliveries, discovery, documents, mappings, presence, remotes, shadow
 from upstream.compare import Difference
 from upstream.schema import Schema
 from upstream.trial import Issue
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from syncserver.commands.access import Principal
     from syncserver.commands.office import Office
     from syncserver.commands.upstream.systems import Systems
     from syncserver.store.audit import Action
     from syncserver.store.db import Database
+    from upstream.connections import Connection
     from upstream.jsonnet import Pool
     from upstream.manifest import Target
+    from upstream.presence import Presence
 
 LIMIT: Final = 50
 LIMIT_MAX: Final = mappings.LIST_MAX
+ASKED_MAX: Final = 50
+"""How many objects a system is asked for at a time, so that looking uses up little of what may be asked."""
 
 Version: TypeAlias = mappings.Version
 Comparison: TypeAlias = mappings.Comparison
@@ -52,7 +58,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """What would have been sent, against what is there: `new` (nothing is), `same` or `other`.
 
-    `problem` is what kept it from being made.
+    `problem` is what kept it from being made. `unseen`: why the system could not say what is there; then it is
+    held against what it confirmed last, and is `unseen` itself if that is nothing.
     """
 
     delivery: str
@@ -64,6 +71,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     differences: tuple[Difference, ...]
     problem: str
+    unseen: str = ""
 
 
 class Mappings:
@@ -147,25 +155,47 @@ class Mappings:
             if kept is not None:
                 return kept.schema
             manifest = self._systems.manifest(connection)
-            asked = await discovery.discover(self._systems.connector(connection), manifest, name)
+            document = await documents.needed(self._database, who.tenant_id, connection_id, manifest)
+            asked = await discovery.discover(self._systems.connector(connection), manifest, name, document=document)
             _, wanted = await self._systems.mapping(connection)
             return (await discovery.keep(self._database, who.tenant_id, connection_id, asked, wanted)).schema
 
-    async def recorded(self, who: Principal, connection_id: str, limit: int) -> list[Recorded]:
-        """Return what a connection in shadow mode would have sent, against what was confirmed there last."""
+    async def recorded(self, who: Principal, connection_id: str, limit: int, *, ask: bool = False) -> list[Recorded]:
+        """Return what a connection in shadow mode would have sent, against what was confirmed there last.
+
+        With `ask` the system is asked what stands there now: that reads up to so many objects, and writes none.
+        """
         connection = await found(self._database, who.tenant_id, connection_id)
         with told():
-            targets = self._systems.manifest(connection).targets
+            manifest = self._systems.manifest(connection)
         asked = deliveries.Filter(connection=connection_id, mode="shadow")
         newest: dict[tuple[str, str], deliveries.Shown] = {}
         for each in await deliveries.listed(self._database, who.tenant_id, asked, limit=limit):
             newest.setdefault((each.object, each.key), each)
         async with self._database.transaction(who.tenant_id) as session:
             there = await remotes.get(session, who.tenant_id, connection_id, newest)
+        seen = await self._seen(connection, newest, there) if ask else {}
         return [
-            _recorded(each, there[place].fields if place in there else None, targets.get(each.object))
+            _recorded(each, seen.get(place), there.get(place), manifest.targets.get(each.object))
             for place, each in newest.items()
         ]
+
+    async def _seen(
+        self,
+        connection: Connection,
+        wanted: Mapping[tuple[str, str], deliveries.Shown],
+        known: Mapping[tuple[str, str], remotes.Remote],
+    ) -> dict[tuple[str, str], Presence]:
+        """Ask the system for each object, one after the other."""
+        system = await self._systems.system(connection)
+        found_there: dict[tuple[str, str], Presence] = {}
+        for place, each in wanted.items():
+            remote_id = (known[place].remote_id or "") if place in known else ""
+            with told():
+                found_there[place] = await presence.there(
+                    system.caller, system.manifest, each.object, each.fields, remote_id=remote_id
+                )
+        return found_there
 
     async def _around(self, who: Principal, connection_id: str) -> mappings.Surroundings:
         connection = await found(self._database, who.tenant_id, connection_id)
@@ -179,7 +209,11 @@ class Mappings:
             await note(session, who, action, f"mapping:{connection_id}/{version}")
 
 
-def _recorded(each: deliveries.Shown, there: dict[str, Any] | None, target: Target | None) -> Recorded:
+def _recorded(
+    each: deliveries.Shown, seen: Presence | None, known: remotes.Remote | None, target: Target | None
+) -> Recorded:
+    confirmed = None if known is None else known.fields
+    there = confirmed if seen is None or seen.unseen else seen.record
     compared = shadow.against(each.object, each.key, each.fields, there, target)
     return Recorded(
         delivery=each.delivery_id,
@@ -188,7 +222,8 @@ def _recorded(each: deliveries.Shown, there: dict[str, Any] | None, target: Targ
         collection=each.collection,
         record_id=each.record_id,
         mapping_version=each.mapping_version,
-        verdict=compared.verdict,
+        verdict="unseen" if seen is not None and seen.unseen and confirmed is None else compared.verdict,
         differences=compared.differences,
         problem=each.error_message if each.state == "rejected" else "",
+        unseen="" if seen is None else seen.unseen,
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from upstream.connections import Connection
     from upstream.contract import Contract
     from upstream.manifest import Manifest
+    from upstream.replies import Reply
     from upstream.store import Database
     from upstream.writing import Absorb
 
@@ -94,6 +95,13 @@ class Systems:
             return System(manifest=self.manifest(connection), caller=connector, absorb=self.absorb)
         dressed = vendors.dressed(connection.manifest, connector, connection.config, exchange_dir=self._exchange_dir)
         return System(manifest=self.manifest(connection), caller=dressed, absorb=self.absorb)
+
+    async def verify(self, connection: Connection) -> Reply:
+        """Make the verification call; where files are carried nobody is called, and their folder is looked at."""
+        if connection.manifest_text is None and connection.manifest == vendors.FILES:
+            system = await self.system(connection)
+            return await system.caller.call(system.manifest.verify, {})
+        return await self.connector(connection).verify()
 
     async def mapping(self, connection: Connection) -> tuple[Manifest, MappingSet]:
         """Return the connection's manifest, and the version of its mapping that holds; none makes nothing."""

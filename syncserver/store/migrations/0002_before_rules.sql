@@ -7,7 +7,8 @@ ALTER TABLE replicas ADD COLUMN clock bigint NOT NULL DEFAULT 0;
 
 -- Mutations that wait for a person, or waited. The payload is in the ledger under the same number.
 -- `record_id` is text, because it stands here as it was sent. `schema` is the catalogue version that
--- the writer went by, `time` when it was written as far as the hub can tell (ms since 1970).
+-- the writer went by, `time` when it was written as far as the hub can tell (ms since 1970). Its tx has
+-- `size` mutations from number `first` on, which wait and end together; without a tx it is alone.
 CREATE TABLE held (
   tenant_id  integer     NOT NULL,
   rid        integer     NOT NULL,
@@ -20,6 +21,8 @@ CREATE TABLE held (
   code       text        NOT NULL,
   schema     integer     NOT NULL,
   time       bigint      NOT NULL,
+  first      bigint      NOT NULL,
+  size       integer     NOT NULL,
   state      text        NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'released', 'discarded')),
   made_at    timestamptz NOT NULL DEFAULT now(),
   ended_at   timestamptz,

@@ -531,11 +531,49 @@ CREATE TABLE schemas (
   FOREIGN KEY (tenant_id, connection) REFERENCES connections (tenant_id, connection) ON DELETE CASCADE
 );
 
+-- The OpenAPI document that a connection was given, packed. `version` counts how often it was another one.
+CREATE TABLE documents (
+  tenant_id  integer     NOT NULL,
+  connection uuid        NOT NULL,
+  version    integer     NOT NULL,
+  digest     text        COLLATE "C" NOT NULL,
+  title      text        NOT NULL DEFAULT '',
+  content    bytea       NOT NULL,
+  bytes      integer     NOT NULL,
+  put_by     text        COLLATE "C" NOT NULL,
+  put_at     timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, connection),
+  FOREIGN KEY (tenant_id, connection) REFERENCES connections (tenant_id, connection) ON DELETE CASCADE
+);
+
+-- Records there that are read again and again to see whether the system has changed. `kept` is the one as it was
+-- read first; `ways` are paths that the system has always written otherwise than it was told; `asked_at`: it is
+-- being told the record once more, and what it gives back then is compared.
+CREATE TABLE canaries (
+  tenant_id     integer     NOT NULL,
+  connection    uuid        NOT NULL,
+  object        text        COLLATE "C" NOT NULL,
+  remote_id     text        COLLATE "C" NOT NULL,
+  writes        boolean     NOT NULL,
+  every_seconds integer     NOT NULL CHECK (every_seconds > 0),
+  kept          jsonb,
+  kept_at       timestamptz,
+  ways          jsonb,
+  findings      jsonb       NOT NULL DEFAULT '[]',
+  reason        text        NOT NULL DEFAULT '',
+  asked_at      timestamptz,
+  read_at       timestamptz,
+  due_at        timestamptz NOT NULL DEFAULT now(),
+  made_at       timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, connection, object),
+  FOREIGN KEY (tenant_id, connection) REFERENCES connections (tenant_id, connection) ON DELETE CASCADE
+);
+
 DO $$
 DECLARE
   guarded name;
 BEGIN
-  FOREACH guarded IN ARRAY ARRAY['mappings', 'samples', 'schemas'] LOOP
+  FOREACH guarded IN ARRAY ARRAY['mappings', 'samples', 'schemas', 'documents', 'canaries'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', guarded);
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', guarded);
     EXECUTE format(

@@ -276,18 +276,18 @@ WITH counted AS (
   USING unnest($1::integer[]) AS g (tenant_id)
   WHERE m.tenant_id = g.tenant_id AND m.mark < $91::text::uuid
 ), kept_back AS (
-  INSERT INTO held (tenant_id, rid, n, seq, person, collection, record_id, op, code, schema, time)
+  INSERT INTO held (tenant_id, rid, n, seq, person, collection, record_id, op, code, schema, time, first, size)
   SELECT g.*
   FROM unnest(
     $93::integer[], $94::integer[], $95::bigint[], $96::bigint[], $97::text[], $98::text[], $99::text[], $100::text[],
-    $101::text[], $102::integer[], $103::bigint[]
-  ) AS g (tenant_id, rid, n, seq, person, collection, record_id, op, code, schema, time)
+    $101::text[], $102::integer[], $103::bigint[], $104::bigint[], $105::integer[]
+  ) AS g (tenant_id, rid, n, seq, person, collection, record_id, op, code, schema, time, first, size)
 ), let_go AS (
   UPDATE held AS h
   SET state = 'released', ended_at = now(), ended_by = g.person, ended_rid = g.by_rid, ended_n = g.by_n
-  FROM unnest($104::integer[], $105::integer[], $106::bigint[], $107::text[], $108::integer[], $109::bigint[])
+  FROM unnest($106::integer[], $107::integer[], $108::bigint[], $109::text[], $110::integer[], $111::bigint[])
     AS g (tenant_id, rid, n, person, by_rid, by_n)
-  WHERE h.tenant_id = g.tenant_id AND h.rid = g.rid AND h.n = g.n AND cardinality($104::integer[]) > 0
+  WHERE h.tenant_id = g.tenant_id AND h.rid = g.rid AND h.n = g.n AND cardinality($106::integer[]) > 0
 ), interested AS MATERIALIZED (
   -- One look for each tenant: where nobody wants to be told, this is all that the outbox costs.
   SELECT i.tenant_id, i.collection, i.connection, i.rid, i.fields
@@ -304,7 +304,7 @@ WITH counted AS (
     WHERE g.tenant_id = i.tenant_id AND g.collection = i.collection AND g.rid <> i.rid
     UNION ALL
     SELECT g.record_id::uuid, g.seq, g.rid, true
-    FROM unnest($110::integer[], $111::text[], $112::text[], $113::bigint[], $114::integer[])
+    FROM unnest($112::integer[], $113::text[], $114::text[], $115::bigint[], $116::integer[])
       AS g (tenant_id, collection, record_id, seq, rid)
     WHERE g.tenant_id = i.tenant_id AND g.collection = i.collection AND g.rid = i.rid
     OFFSET 0

@@ -35,3 +35,19 @@ class Faults:
     def stop(self) -> None:
         """Behave from now on."""
         self.rates = {}
+
+
+class Script(Faults):
+    """Gives these faults to the next writes, in turn, and behaves after that."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__()
+        self._left = list(faults)
+
+    def next(self) -> Fault | None:
+        """Return what the next write meets."""
+        if not self._left:
+            return None
+        fault = self._left.pop(0)
+        self.met[fault] += 1
+        return fault

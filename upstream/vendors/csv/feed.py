@@ -27,8 +27,10 @@ ACTION: Final = "action"
 MARK: Final = "mark"
 REASON: Final = "reason"
 SUFFIX: Final = ".manifest.json"
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell must not begin with, unless it is a number: a spreadsheet would take it for a formula."""
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a cell must not begin with, unless it is a number: a spreadsheet would take it for a formula.
+
+The last four are the wide forms of the first, which some take for the same."""
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     sha256: str
     marks: dict[str, str] = {}
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What is noted of a file that was taken: by this the same file is known when it comes again."""
+
+    file: str
+    sha256: str
+    rows: int
+    bad: int
+    taken_at: str
 
 
 class Bad(msgspec.Struct, frozen=True):
@@ -72,15 +84,36 @@ def written(rows: Sequence[Mapping[str, Any]], dialect: Dialect) -> bytes:
     return page.getvalue().encode(dialect.encoding)
 
 
-def vouched(name: str, content: bytes, rows: Sequence[Mapping[str, Any]]) -> Manifest:
-    """Return the manifest of a file of ours."""
-    marks = {str(row[MARK]): digest(row) for row in rows}
-    return Manifest(file=name, rows=len(rows), bytes=len(content), sha256=_sha256(content), marks=marks)
+def vouched(name: str, content: bytes, dialect: Dialect) -> Manifest:
+    """Return the manifest of a file of ours, as it stands there; raises `Unreadable` for what is none of ours."""
+    try:
+        text = content.decode(dialect.encoding)
+        columns, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter, strict=True)
+    except (UnicodeError, csv.Error, ValueError) as exc:
+        raise Unreadable(f"{name} is no file of ours: {exc}") from exc
+    if MARK not in columns or any(len(cells) != len(columns) for cells in rows):
+        raise Unreadable(f"{name} is no file of ours: it has no column {MARK}, or rows of another length")
+    found = [dict(zip(columns, cells, strict=True)) for cells in rows]
+    marks = {row[MARK]: _digest(row) for row in found}
+    return Manifest(file=name, rows=len(rows), bytes=len(content), sha256=sha256(content), marks=marks)
 
 
-def digest(row: Mapping[str, Any]) -> str:
-    """Return what two rows have in common exactly if they say the same."""
-    return hashlib.sha256(msgspec.json.encode(sorted((key, str(value)) for key, value in row.items()))).hexdigest()
+def digest(row: Mapping[str, Any], dialect: Dialect) -> str:
+    """Return what two rows have in common exactly if they are written the same."""
+    return _digest({key: _cell(value, dialect) for key, value in row.items()})
+
+
+def misfit(row: Mapping[str, Any], dialect: Dialect) -> str:
+    """Return why a row cannot be written; empty if it can. So that one row does not keep others back."""
+    for name, value in row.items():
+        cell = _cell(value, dialect)
+        if len(cell) > CELL_CHARACTERS_MAX or "\0" in cell:
+            return f"{name}: has more than {CELL_CHARACTERS_MAX} characters, or a NUL"
+        try:
+            (name + cell).encode(dialect.encoding)
+        except UnicodeEncodeError as exc:
+            return f"{name}: has {exc.object[exc.start]!r}, which cannot be written in {dialect.encoding}"
+    return ""
 
 
 def count(rows: int, manifest: Manifest) -> None:
@@ -93,7 +126,7 @@ def check(content: bytes, manifest: Manifest) -> None:
     """Raise `Unreadable` if a file is not the one that its manifest vouches for; its rows are counted later."""
     if len(content) != manifest.bytes:
         raise Unreadable(f"has {len(content)} bytes, and its manifest says {manifest.bytes}")
-    if _sha256(content) != manifest.sha256.lower():
+    if sha256(content) != manifest.sha256.lower():
         raise Unreadable("has another SHA-256 than its manifest says")
 
 
@@ -170,8 +203,14 @@ def _cell(value: Any, dialect: Dialect) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return bool(text) and text.removeprefix("-").replace(".", "", 1).isdecimal()
+    digits = text.removeprefix("-").replace(".", "", 1)
+    return digits.isascii() and digits.isdecimal()
 
 
-def _sha256(content: bytes) -> str:
+def _digest(row: Mapping[str, str]) -> str:
+    return hashlib.sha256(msgspec.json.encode(sorted(row.items()))).hexdigest()
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(content).hexdigest()

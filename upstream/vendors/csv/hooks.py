@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
@@ -38,7 +39,9 @@ BATCH_ROWS_MAX: Final = 1_000
 PAGE_ROWS: Final = 500
 SETTLED_SECONDS: Final = 5.0
 """A file without a manifest that was changed later than this may still be growing."""
-OUT, IN, DONE, BAD = "out", "in", "done", "bad"
+OUT, IN, DONE, BAD, AGAIN = "out", "in", "done", "bad", "again"
+NOTE: Final = ".taken.json"
+NOTE_BYTES_MAX: Final = 65_536
 
 
 class Inner(Protocol):
@@ -113,6 +116,12 @@ class Hooks:
     async def _put(self, name: str, action: str, values: Mapping[str, Any]) -> Reply:
         """Put a row into the file that goes next, and wait until it is there."""
         row = {feed.ACTION: action, **values}
+        try:
+            problem = feed.misfit(row, self._dialect)
+        except Refused as exc:
+            return replies.unsent("config", "refused", str(exc))
+        if problem:
+            return replies.unsent("data", "cannot_be_written", problem)
         key = (*self._inner.place, name, tuple(row))
         batch = _BATCHES.get(key)
         if batch is None or len(batch.rows) >= BATCH_ROWS_MAX:
@@ -134,19 +143,42 @@ class Hooks:
         now = datetime.fromtimestamp(time.time(), UTC)
         name = f"{batch.name}-{now:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.csv"
         content = feed.written(batch.rows, self._dialect)
-        manifest = feed.vouched(name, content, batch.rows)
         async with self._opened(await self._given()) as place:
             await place.write(f"{OUT}/{name}", content)
-            await place.write(f"{OUT}/{name}{feed.SUFFIX}", msgspec.json.encode(manifest))
+            try:
+                await self._vouch(place, name, content)
+            except (Unreachable, Refused, FileNotFoundError) as exc:
+                # The rows are there, and are handed over by whoever looks for them next.
+                raise Unreachable(str(exc), done=True) from exc
         return replies.Reply(kind="ok", status=200, item={"file": name}, raw=name)
+
+    async def _vouch(self, place: Place, name: str, content: bytes) -> feed.Manifest:
+        manifest = feed.vouched(name, content, self._dialect)
+        await place.write(f"{OUT}/{name}{feed.SUFFIX}", msgspec.json.encode(manifest))
+        return manifest
+
+    async def _adopt(self, place: Place, name: str, entries: list[Entry]) -> list[Entry]:
+        """Vouch for files that have their name, so are whole, and whose writer went down before its last step.
+
+        A writer that is only slow vouches for the same in the same words, whoever of the two is first.
+        """
+        names = {entry.name for entry in entries}
+        ours = [each for each in names if each.startswith(f"{name}-") and each.endswith(".csv")]
+        left = [each for each in ours if each + feed.SUFFIX not in names]
+        for each in left:
+            with suppress(Unreadable, FileNotFoundError):
+                await self._vouch(place, each, await place.read(f"{OUT}/{each}", feed.FILE_BYTES_MAX))
+        return await place.entries(OUT) if left else entries
 
     async def _find(self, name: str, values: Mapping[str, Any]) -> Reply:
         """Tell whether a row was handed over: by the manifests, newest first."""
         mark = str(values[feed.MARK])
-        wanted = {feed.digest({feed.ACTION: action, **values}) for action in ("upsert", "void")}
+        dialect = self._dialect
+        wanted = {feed.digest({feed.ACTION: action, **values}, dialect) for action in ("upsert", "void")}
         async with self._opened(await self._given()) as place:
-            for folder in (OUT, f"{OUT}/taken"):
-                for entry in reversed(await place.entries(folder)):
+            ours = await self._adopt(place, name, await place.entries(OUT))
+            for folder, entries in ((OUT, ours), (f"{OUT}/taken", await place.entries(f"{OUT}/taken"))):
+                for entry in reversed(entries):
                     if not entry.name.startswith(f"{name}-") or not entry.name.endswith(feed.SUFFIX):
                         continue
                     manifest = await _manifest(place, f"{folder}/{entry.name}")
@@ -157,13 +189,22 @@ class Hooks:
 
     async def _look(self) -> Reply:
         async with self._opened(await self._given()) as place:
-            return replies.Reply(kind="ok", status=200, item={"waiting": len(await place.entries(IN))})
+            waiting, bad = len(await place.entries(IN)), len(await place.entries(BAD))
+            said = f"{waiting} files wait in {IN}/, {bad} lie in {BAD}/ for a person"
+            return replies.Reply(kind="ok", status=200, item={"waiting": waiting, "bad": bad}, message=said)
 
     # In.
 
     async def _file(self, place: Place, entry: Entry, has_manifest: bool) -> AsyncIterator[Reply]:  # noqa: FBT001  (one of two ways a file comes)
         path = f"{IN}/{entry.name}"
         content = await place.read(path, feed.FILE_BYTES_MAX)
+        digest = feed.sha256(content)
+        before = await _note(place, entry.name)
+        if before is not None and before.sha256 == digest:
+            said = f"{entry.name} is the same file that was taken at {before.taken_at}; nothing of it is taken again\n"
+            name = await self._put_away(place, entry, has_manifest, (AGAIN, digest))
+            await place.write(f"{AGAIN}/{name}.reason.txt", said.encode())
+            return
         try:
             manifest = await _manifest(place, path + feed.SUFFIX) if has_manifest else None
             if manifest is not None:
@@ -172,19 +213,27 @@ class Hooks:
             if manifest is not None:
                 feed.count(len(good) + len(bad), manifest)
         except Unreadable as exc:
-            await self._put_away(place, entry, has_manifest, BAD)
-            await place.write(f"{BAD}/{entry.name}.reason.txt", f"{entry.name} {exc}\n".encode())
+            name = await self._put_away(place, entry, has_manifest, (BAD, digest))
+            await place.write(f"{BAD}/{name}.reason.txt", f"{entry.name} {exc}\n".encode())
             return
         if bad:
-            await place.write(f"{BAD}/{entry.name}.rows.csv", feed.refused(bad, self._dialect))
+            free = await _free(place, BAD, f"{entry.name}.rows.csv", digest)
+            await place.write(f"{BAD}/{free}", feed.refused(bad, self._dialect))
         for first in range(0, len(good), PAGE_ROWS):
             yield replies.Reply(kind="ok", status=200, items=list(good[first : first + PAGE_ROWS]))
-        await self._put_away(place, entry, has_manifest, DONE)
+        await self._put_away(place, entry, has_manifest, (DONE, digest))
+        now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
+        taken = feed.Taken(file=entry.name, sha256=digest, rows=len(good), bad=len(bad), taken_at=now)
+        await place.write(f"{DONE}/{entry.name}{NOTE}", msgspec.json.encode(taken))
 
-    async def _put_away(self, place: Place, entry: Entry, has_manifest: bool, folder: str) -> None:  # noqa: FBT001  (as the file's name says it)
-        await place.move(f"{IN}/{entry.name}", f"{folder}/{entry.name}")
+    async def _put_away(self, place: Place, entry: Entry, has_manifest: bool, where: tuple[str, str]) -> str:  # noqa: FBT001  (as the file's name says it)
+        """Move a file and its manifest to a folder, under a name that no other file has there; return the name."""
+        folder, digest = where
+        name = await _free(place, folder, entry.name, digest)
+        await place.move(f"{IN}/{entry.name}", f"{folder}/{name}")
         if has_manifest:
-            await place.move(f"{IN}/{entry.name}{feed.SUFFIX}", f"{folder}/{entry.name}{feed.SUFFIX}")
+            await place.move(f"{IN}/{entry.name}{feed.SUFFIX}", f"{folder}/{name}{feed.SUFFIX}")
+        return name
 
     # Both.
 
@@ -231,6 +280,20 @@ class _Batch:
 
 _BATCHES: Final[dict[tuple[Any, ...], _Batch]] = {}
 """The files that are being filled, of all connections of this process: those who fill them do not know each other."""
+
+
+async def _free(place: Place, folder: str, name: str, digest: str) -> str:
+    """Return a name that nothing of other content has: files of each day may have the same one."""
+    names = {entry.name for entry in await place.entries(folder)}
+    return f"{digest[:12]}-{name}" if name in names else name
+
+
+async def _note(place: Place, name: str) -> feed.Taken | None:
+    """Return what is noted of the last file of this name that was taken; None if there is none."""
+    try:
+        return msgspec.json.decode(await place.read(f"{DONE}/{name}{NOTE}", NOTE_BYTES_MAX), type=feed.Taken)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
 
 
 async def _manifest(place: Place, path: str) -> feed.Manifest:

@@ -10,6 +10,7 @@ import stat
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from uuid import uuid4
 
 import asyncssh
 import msgspec
@@ -106,7 +107,7 @@ class Folder:
     def _write(self, path: str, content: bytes) -> None:
         whole = self._root / path
         whole.parent.mkdir(parents=True, exist_ok=True)
-        part = whole.with_name(f".{whole.name}{PART}")
+        part = whole.with_name(_hidden(whole.name))
         with part.open("wb") as file:
             file.write(content)
             file.flush()
@@ -149,7 +150,7 @@ class Sftp:
     async def write(self, path: str, content: bytes) -> None:
         """Put a file there when it is whole."""
         folder, _, name = path.rpartition("/")
-        part = self._at(f"{folder}/.{name}{PART}")
+        part = self._at(f"{folder}/{_hidden(name)}")
         async with _step(path):
             await self._client.makedirs(self._at(folder), exist_ok=True)
             async with self._client.open(part, "wb") as file:
@@ -264,6 +265,11 @@ async def _step(what: str, *, done: bool = False) -> AsyncIterator[None]:
         raise Refused(f"{what}: the server does not let us") from exc
     except (OSError, asyncssh.Error, TimeoutError) as exc:
         raise Unreachable(f"{what}: {str(exc) or type(exc).__name__}", done=done) from exc
+
+
+def _hidden(name: str) -> str:
+    """Return the name under which a file becomes whole; two who write the same file do not meet there."""
+    return f".{name}.{uuid4().hex[:8]}{PART}"
 
 
 def _is_hidden(name: str) -> bool:

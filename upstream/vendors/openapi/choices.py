@@ -14,13 +14,25 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """An operation that can be chosen. `fields` are those that a request has, a `*` for those that must be there."""
+    """An operation of a document. `fields` are those that a request has, a `*` for those that must be there.
+
+    `unusable` is why it cannot be chosen; empty: it can.
+    """
 
     operation: str
     summary: str
     effect: Literal["read", "write"]
     fields: tuple[str, ...] = ()
     lists: bool = False
+    unusable: str = ""
+
+
+class SignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """A way of signing in that a document names: its kind in a manifest, or why it cannot be spoken."""
+
+    name: str
+    kind: str = ""
+    unusable: str = ""
 
 
 class Written(_Table, frozen=True, kw_only=True):

@@ -13,18 +13,20 @@ import msgspec
 
 from upstream import manifest_file, openapi
 from upstream.errors import BadManifest
+from upstream.manifest import Manifest
 from upstream.schema import Schema, Unreadable
-from upstream.vendors.openapi import guesses, toml
-from upstream.vendors.openapi.choices import Choice, Offer
+from upstream.vendors.openapi import checks, guesses, toml
+from upstream.vendors.openapi.choices import Choice, Offer, SignIn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from upstream.manifest import WriteClass
     from upstream.vendors.openapi.choices import Told, Written
 
 DOCUMENT_BYTES_MAX: Final = 8_388_608
 READS: Final = ("GET",)
+_DEEP: Final = f"the document goes deeper than {checks.DEPTH_MAX} levels; nothing that is meant does"
 _HOLE: Final = re.compile(r"\{([^{}]+)\}")
 _PLAIN: Final = re.compile(r"[^a-z0-9_]+")
 
@@ -34,24 +36,44 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     manifest: str
     schemas: dict[str, Schema]
+    parsed: Manifest
 
 
-def read(text: bytes) -> dict[str, Any]:
+def read(text: bytes, bytes_max: int = DOCUMENT_BYTES_MAX) -> dict[str, Any]:
     """Return a document, or raise `BadManifest`. JSON only: YAML has to be turned into it first."""
-    if len(text) > DOCUMENT_BYTES_MAX:
-        raise BadManifest([f"the document is larger than {DOCUMENT_BYTES_MAX} bytes"])
+    if len(text) > bytes_max:
+        raise BadManifest([f"the document has {len(text)} bytes, more than {bytes_max}; take out what is not used"])
     try:
         found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise BadManifest([f"the document is no JSON: {exc}"]) from exc
-    if not isinstance(found, dict) or not isinstance(found.get("paths"), dict):
-        raise BadManifest(["the document has no paths, so it is no OpenAPI"])
-    return found
+    except RecursionError as exc:
+        raise BadManifest([_DEEP]) from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise BadManifest([f"the document is no JSON: {exc}; one in YAML has to be turned into JSON first"]) from exc
+    problems = [_DEEP] if checks.depth(found) > checks.DEPTH_MAX else list(checks.structure(found))
+    if problems:
+        raise BadManifest(problems)
+    return dict(found)
 
 
 def offered(document: Mapping[str, Any]) -> tuple[Offer, ...]:
-    """Return what can be chosen of a document, in its order."""
+    """Return what can be chosen of a document, in its order, and why some of it cannot."""
     return tuple(_offer(document, method, path, found) for method, path, found in openapi.operations(document))
+
+
+def title(document: Mapping[str, Any]) -> str:
+    """Return what a document calls its system; empty if it does not."""
+    about = document.get("info")
+    return str(about.get("title", "")) if isinstance(about, dict) else ""
+
+
+def base_url(document: Mapping[str, Any]) -> str:
+    """Return where a document says that its system is; empty if it does not say it whole."""
+    return guesses.base_url(document)
+
+
+def sign_ins(document: Mapping[str, Any]) -> tuple[SignIn, ...]:
+    """Return the ways of signing in that a document names, and which of them can be spoken."""
+    return tuple(_sign_in(name, found) for name, found in guesses.schemes(document).items())
 
 
 def choice(table: Any) -> Choice:
@@ -64,13 +86,26 @@ def choice(table: Any) -> Choice:
 
 def draft(document: Mapping[str, Any], chosen: Choice) -> Draft:
     """Return the manifest of what is chosen, or raise `BadManifest` with what the document does not have."""
+    problems = [f"{place}: {said}" for place, name in _used(chosen) for said in checks.operation(document, name)]
+    if problems:
+        raise BadManifest(problems[: checks.PROBLEMS_MAX])
     try:
         sketch = _Sketch(document, chosen)
         text = toml.written(sketch.table())
     except Unreadable as exc:
         raise BadManifest([str(exc)]) from exc
-    manifest_file.parse(text, chosen.system)
-    return Draft(manifest=text, schemas=sketch.schemas)
+    return Draft(manifest=text, schemas=sketch.schemas, parsed=manifest_file.parse(text, chosen.system))
+
+
+def _used(chosen: Choice) -> Iterator[tuple[str, str]]:
+    """Yield each place of a choice that names an operation, and which."""
+    yield "verify", chosen.verify
+    for name, written in chosen.written.items():
+        for verb in ("create", "update", "read", "find", "void"):
+            if said := getattr(written, verb):
+                yield f"written.{name}.{verb}", said
+    for name, told in chosen.told.items():
+        yield f"told.{name}.list", told.list
 
 
 class _Sketch:
@@ -89,10 +124,10 @@ class _Sketch:
         verify = self._plain("verify", chosen.verify)
         targets = {name: self._target(name, each) for name, each in chosen.written.items()}
         sources = {name: self._source(name, each) for name, each in chosen.told.items()}
-        auth = chosen.auth if isinstance(chosen.auth, dict) else guesses.auth(self.document, chosen.auth)
+        auth = chosen.auth if isinstance(chosen.auth, dict) else self._auth(chosen.auth)
         made: dict[str, Any] = {
             "system": chosen.system,
-            "title": chosen.title or str(self.document.get("info", {}).get("title", chosen.system)),
+            "title": chosen.title or title(self.document) or chosen.system,
             "grade": chosen.grade,
             "authority": chosen.authority,
             "base_url": chosen.base_url or guesses.base_url(self.document) or "${config.base_url}",
@@ -105,6 +140,10 @@ class _Sketch:
         if chosen.budget is not None:
             made["budgets"] = {"all": msgspec.to_builtins(chosen.budget)}
         return {key: value for key, value in made.items() if value or key in ("auth", "operations")}
+
+    def _auth(self, name: str) -> dict[str, Any]:
+        used = [openapi.operation_at(self.document, *_split(said)) for _, said in _used(self.chosen)]
+        return guesses.auth(self.document, name, used)
 
     def _target(self, name: str, each: Written) -> dict[str, Any]:
         create = self._write(f"create_{name}", each.create, each, changes=False)
@@ -252,11 +291,16 @@ def _split(operation: str) -> tuple[str, str]:
 
 def _offer(document: Mapping[str, Any], method: str, path: str, found: Mapping[str, Any]) -> Offer:
     try:
-        sent = openapi.request_schema(document, method, path, "request").fields if method not in READS else ()
+        sent = (
+            openapi.request_schema(document, method, path, "request", at_a_glance=True).fields
+            if method not in READS
+            else ()
+        )
     except Unreadable:
         sent = ()
     try:
-        answer = [field.path for field in openapi.answer_schema(document, method, path, "answer").fields]
+        seen = openapi.answer_schema(document, method, path, "answer", at_a_glance=True)
+        answer = [field.path for field in seen.fields]
     except Unreadable:
         answer = []
     return Offer(
@@ -265,4 +309,12 @@ def _offer(document: Mapping[str, Any], method: str, path: str, found: Mapping[s
         effect="read" if method in READS else "write",
         fields=tuple(f"{field.path}{'*' if field.required else ''}" for field in sent),
         lists=method in READS and guesses.list_path(answer) is not None,
+        unusable="; ".join(checks.operation(document, f"{method} {path}")),
     )
+
+
+def _sign_in(name: str, found: Mapping[str, Any]) -> SignIn:
+    try:
+        return SignIn(name=name, kind=str(guesses.of_scheme(name, found, [])["kind"]))
+    except Unreadable as exc:
+        return SignIn(name=name, unusable=str(exc))

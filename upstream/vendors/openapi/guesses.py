@@ -11,7 +11,7 @@ from upstream import openapi
 from upstream.schema import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 IDS: Final = ("id", "uuid", "Id", "ID", "key", "guid", "number")
 VERSIONS: Final = ("version", "etag", "revision", "updated_at", "updatedAt", "modified_at", "lastModified")
@@ -35,46 +35,96 @@ SINCES: Final = (
 PAGE_SIZE: Final = 100
 
 
-def auth(document: Mapping[str, Any], name: str = "") -> dict[str, Any]:
-    """Return how one signs in, as a table of a manifest: by the scheme of this name, or the first there is."""
-    schemes = _table(_table(document.get("components")).get("securitySchemes") or document.get("securityDefinitions"))
-    if not schemes:
+def auth(document: Mapping[str, Any], name: str = "", operations: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return how one signs in, as a table of a manifest: by the scheme of this name, or the one that is asked for.
+
+    `operations` are those that are used, that by which a connection is checked first: what they ask for counts.
+    """
+    known = schemes(document)
+    if name and name not in known:
+        raise Unreadable(f"the document has no way of signing in {name!r} (there are: {', '.join(known) or 'none'})")
+    chosen = name or _asked_for(document, known, operations)
+    if not chosen:
         return {"kind": "none"}
-    if name and name not in schemes:
-        raise Unreadable(f"the document has no way of signing in {name!r} (there are: {', '.join(schemes)})")
-    found = openapi.resolved(document, schemes[name or next(iter(schemes))])
-    kind = str(found.get("type", "")).lower()
+    wanted = [scope for each in operations for scope in _scopes(document, each, chosen)]
+    return of_scheme(chosen, known[chosen], list(dict.fromkeys(wanted)))
+
+
+def schemes(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the ways of signing in that a document names."""
+    found = _table(document.get("components")).get("securitySchemes") or document.get("securityDefinitions")
+    return {str(name): openapi.resolved(document, each) for name, each in _table(found).items()}
+
+
+def of_scheme(name: str, found: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
+    """Return a way of signing in as a table of a manifest, or raise `Unreadable` if it cannot be spoken."""
+    kind, scheme = (str(found.get(key, "")).lower() for key in ("type", "scheme"))
     if kind == "apikey":
-        place = "header" if found.get("in") == "header" else "query"
-        return {"kind": "api_key", "name": str(found.get("name", "")), "place": place}
-    if kind == "basic" or (kind == "http" and str(found.get("scheme", "")).lower() == "basic"):
+        return _api_key(found)
+    if kind == "basic" or (kind == "http" and scheme == "basic"):
         return {"kind": "basic"}
+    if kind == "http" and scheme == "bearer":
+        return {"kind": "bearer"}
     if kind == "oauth2":
-        return _oauth2(found)
+        return _oauth2(found, scopes)
     if kind == "mutualtls":
         return {"kind": "mtls"}
     if kind == "openidconnect":
-        raise Unreadable("the document leads to an OpenID page; give auth with its authorize_url and token_url")
-    return {"kind": "bearer"}
+        raise Unreadable(f"{name} leads to an OpenID page; give auth as a table with its authorize_url and token_url")
+    said = f"{kind or 'nothing'} {scheme}".strip()
+    raise Unreadable(f"{name} is {said}, which is not spoken here; give auth as a table, or the name of another scheme")
 
 
-def _oauth2(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flow for a person if there is one, else that for a program."""
+def _api_key(found: Mapping[str, Any]) -> dict[str, Any]:
+    name, place = str(found.get("name", "")), found.get("in")
+    if place == "cookie":
+        return {"kind": "api_key", "name": "Cookie", "place": "header", "prefix": f"{name}="}
+    return {"kind": "api_key", "name": name, "place": "header" if place == "header" else "query"}
+
+
+def _asked_for(document: Mapping[str, Any], known: Mapping[str, Any], operations: Sequence[Mapping[str, Any]]) -> str:
+    """Return the scheme that the operations ask for; where they ask for none, the first there is."""
+    asked = [each for each in (_requirements(document, found) for found in operations) if each]
+    alternatives = asked[0] if asked else [[name] for name in known][:1]
+    single = next((each[0] for each in alternatives if len(each) == 1 and each[0] in known), "")
+    if alternatives and not single and any(alternatives):
+        together = " and ".join(alternatives[0])
+        raise Unreadable(f"{together} are asked for at once; name in auth the one by which we sign in")
+    return single
+
+
+def _requirements(document: Mapping[str, Any], operation: Mapping[str, Any]) -> list[list[str]]:
+    found = operation.get("security", document.get("security"))
+    return [list(_table(each)) for each in (found if isinstance(found, list) else []) if each]
+
+
+def _scopes(document: Mapping[str, Any], operation: Mapping[str, Any], scheme: str) -> list[str]:
+    found = operation.get("security", document.get("security"))
+    asked = [_table(each).get(scheme) for each in (found if isinstance(found, list) else [])]
+    return [str(scope) for scopes in asked if isinstance(scopes, list) for scope in scopes]
+
+
+def _oauth2(found: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
+    """Return the flow for a person if there is one, else that for a program; all scopes where none is asked for."""
     flows = _table(found.get("flows"))
-    code = _table(flows.get("authorizationCode"))
-    if found.get("flow") == "accessCode":
-        code = dict(found)
-    if code:
-        places = {"authorize_url": code.get("authorizationUrl", ""), "token_url": code.get("tokenUrl", "")}
-        return {"kind": "oauth2_code", **places, "scopes": [*_table(code.get("scopes"))]}
+    code = _table(flows.get("authorizationCode")) or (dict(found) if found.get("flow") == "accessCode" else {})
     program = _table(flows.get("clientCredentials")) or (dict(found) if found.get("flow") == "application" else {})
-    if program.get("tokenUrl"):
-        return {
-            "kind": "client_credentials",
-            "token_url": program["tokenUrl"],
-            "scopes": [*_table(program.get("scopes"))],
-        }
-    raise Unreadable("the document's way of signing in is one that no service can use; give auth")
+    flow = code or program
+    if not flow:
+        there = ", ".join(map(str, flows)) or found.get("flow") or "none"
+        raise Unreadable(f"its OAuth flows are for people at a keyboard ({there}); give auth as a table")
+    made: dict[str, Any] = {"kind": "oauth2_code" if code else "client_credentials"}
+    if code:
+        made["authorize_url"] = _address(code, "authorizationUrl")
+    made["token_url"] = _address(flow, "tokenUrl")
+    return {**made, "scopes": scopes or [*_table(flow.get("scopes"))]}
+
+
+def _address(flow: Mapping[str, Any], key: str) -> str:
+    url = str(flow.get(key, ""))
+    if not url.startswith(("https://", "http://")):
+        raise Unreadable(f"{key} is {url!r}, no whole address; give auth as a table with the whole one")
+    return url
 
 
 def base_url(document: Mapping[str, Any]) -> str:

@@ -19,6 +19,11 @@ def written(table: Mapping[str, Any]) -> str:
     return "\n".join(_lines(table, ())).strip() + "\n"
 
 
+def text(value: str) -> str:
+    """Return a text as TOML writes it."""
+    return _value(value)
+
+
 def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
     inner = {key: value for key, value in table.items() if isinstance(value, dict) and len(path) < NESTED}
     plain = {key: value for key, value in table.items() if key not in inner}
