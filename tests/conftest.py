@@ -1,10 +1,11 @@
-"""What every test shares: how hard Hypothesis looks, and what random histories tell at the end."""
+"""What every test shares: how hard Hypothesis looks, how logs look, what random histories tell at the end."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, Phase, settings
 
 # On a shared machine the time of one example says nothing, and building a history is slow by nature.
@@ -14,6 +15,10 @@ settings.register_profile(
 settings.register_profile("long", settings.get_profile("quick"), max_examples=5_000, derandomize=False)
 settings.register_profile("planted", settings.get_profile("quick"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("quick")
+
+# By default each exception that is logged is drawn with the variables of all its frames, which takes seconds.
+_PLAIN = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[structlog.processors.add_log_level, _PLAIN])
 
 
 def pytest_configure(config: pytest.Config) -> None:

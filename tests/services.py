@@ -23,7 +23,13 @@ from syncserver.services import database, postgres, valkey
 from syncserver.services.postgres import RunningPostgres
 from syncserver.services.valkey import RunningValkey
 
-FAST: Final = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
+FAST: Final = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_wal_senders": "0",
+    "max_wal_size": "256MB",
+    "wal_level": "minimal",
+}
 """A server that nobody needs after the tests may lose everything in a crash of the machine."""
 
 _numbers = count(1)
@@ -81,9 +87,12 @@ def redis_url() -> Iterator[str]:
 
 
 async def create_database(server_url: str, *, template: str | None = None) -> str:
-    """Make a database, a copy of the named one if there is a template, and give its URL."""
+    """Make a database, a copy of the named one if there is a template, and give its URL.
+
+    Copied as files, which takes a fifth of the work of a copy that goes through the log of changes.
+    """
     name = f"fieldsync_{os.getpid()}_{next(_numbers)}"
-    copied = f" TEMPLATE {template}" if template else ""
+    copied = f" TEMPLATE {template} STRATEGY FILE_COPY" if template else ""
     await _run(server_url, f"CREATE DATABASE {name}{copied}")
     return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
 

@@ -11,6 +11,7 @@ first, and lose against its own predecessor.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid5
@@ -89,7 +90,10 @@ class Absorber:
         if missing:
             names = ", ".join(f"{name} {remote_id}" for name, remote_id in missing)
             return Later(f"waits for {names}, which is not known here", missing=missing)
-        made = self._made(reached, into, there, known, local)
+        # Code may take a while, and others work in this process too.
+        with_code = making.has_code(into.rows)
+        place = (reached, into, there, known, local)
+        made = await asyncio.to_thread(self._made, *place) if with_code else self._made(*place)
         if isinstance(made, Ended):
             return made
         if not known.record_id and into.match:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from replication import kinds
 from upstream import holes, time_formats, times
-from upstream.mapping import Action, Condition, IntoMapping, Made, MappingSet, ObjectMapping, Period, Problem, Row
+from upstream.mapping import Action, Condition, Made, Period, Problem, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -93,10 +93,9 @@ def holds(conditions: tuple[Condition, ...], context: Values) -> bool:
     return all(_holds(condition, holes.at(context, condition.path)) for condition in conditions)
 
 
-def has_code(mapping: MappingSet) -> bool:
-    """Tell whether some row of it is Jsonnet, so that making it may take a while."""
-    every: tuple[ObjectMapping | IntoMapping, ...] = (*mapping.out, *mapping.into)
-    return any(row.action == "jsonnet" for each in every for row in all_rows(each.rows))
+def has_code(rows: tuple[Row, ...]) -> bool:
+    """Tell whether some row, or one within it, is Jsonnet, so that making them may take a while."""
+    return any(row.action == "jsonnet" for row in all_rows(rows))
 
 
 def all_rows(rows: tuple[Row, ...]) -> Iterator[Row]:

@@ -67,7 +67,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 
 async def make(each: ObjectMapping, context: dict[str, Any], using: Using) -> Made:
     """Return what a mapping makes of a context, as the vendor writes it; code in it is run in a thread."""
-    if any(row.action == "jsonnet" for row in making.all_rows(each.rows)):
+    if making.has_code(each.rows):
         made = await asyncio.to_thread(making.make, each.rows, context, using.jsonnet)
     else:
         made = making.make(each.rows, context, using.jsonnet)

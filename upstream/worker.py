@@ -165,7 +165,6 @@ class Worker:
             pieces += sum(begun)
             if not sum(begun):
                 return pieces
-        return pieces
 
     async def _go_round(self, stage: _Stage, stop: asyncio.Event) -> None:
         ended = asyncio.create_task(stop.wait())

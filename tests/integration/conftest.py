@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
+from replication import catalog_file
 from syncserver.store import db, migrate
 from tests.integration.service import Service, serving
 from tests.integration.signing import browser, issuer
@@ -14,9 +16,17 @@ from tests.integration.world import World
 from tests.services import create_database, drop_database, postgres_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 __all__ = ["browser", "issuer", "postgres_url"]  # fixtures for all tests of this folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """Let each catalogue be parsed once: nearly every test publishes the same, and it is most of making a tenant."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog_file, "parse", lru_cache(maxsize=64)(catalog_file.parse))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from tests.integration.service import ANA, DORA, problem
 from tests.integration.world import job, seen
 from tests.peers.quickbooks import QuickBooks
 from tests.peers.vendor.company import Drift
-from upstream import alerts, canaries, readings
+from upstream import alerts, canaries, connector, readings
 from upstream.canaries import Wanted
 from upstream.errors import BadConnection
 from upstream.noticing import Noticing
@@ -145,8 +145,11 @@ async def test_what_is_told_once_more_and_comes_back_otherwise_is_drift(watched:
     assert watched.row["SyncToken"] == "2"
 
 
-async def test_a_canary_that_is_gone_or_cannot_be_read_is_told_of(watched: Watched) -> None:
+async def test_a_canary_that_is_gone_or_cannot_be_read_is_told_of(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Gone is drift; no answer is none, and is told only after the canary was not read three times over."""
+    monkeypatch.setattr(connector, "PAGE_WAIT_MS_MAX", 0)
     await watched.put(every_seconds=60)
     await watched.look()
     number = watched.row["Id"]

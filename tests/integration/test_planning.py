@@ -13,10 +13,11 @@ from tests.integration import backdoor
 from tests.integration.backdoor import Interrupted, Trial, told
 from tests.integration.world import ANA, BEN, job, seen
 from tests.peers.vendor.demo import Demo
-from upstream import connections, deliveries, outbox, planning, remotes
+from upstream import connections, deliveries, outbox, planning, remotes, worker
 from upstream.contexts import Catalogues
 from upstream.outbox import Portion
 from upstream.saying import Using
+from upstream.wakeup import Wakeup
 
 ME = str(uuid4())
 CUSTOMER = str(UUID(int=0xC1))
@@ -146,6 +147,21 @@ async def test_an_object_waits_for_what_it_names(world):
 
     assert [row.collection for row in began] == ["work_orders"]
     assert [row["number"] for row in rows_of(demo, "native")] == [CUSTOMER]
+    assert [row["customer"] for row in rows_of(demo, "search")] == list(demo.shelves["native"].rows)
+
+
+async def test_what_waited_is_looked_at_as_soon_as_it_may_go_on(world, monkeypatch):
+    """The confirmation of the customer wakes the worker for the invoice: it does not come by looking."""
+    monkeypatch.setattr(worker, "POLL_SECONDS", 3_600.0)
+    demo = Demo(lag_seconds=0.0)
+    await put(world, "customers", CUSTOMER, "create", phone="555")
+    async with trial(world, INVOICES, demo, requires='requires = ["native"]') as (_, _connection, carrier):
+        wakeup = Wakeup(world.url, outbox.CHANNEL, carrier.wake)
+        await wakeup.start()
+        await put(world, "work_orders", job(1), "create", title="Boiler", status="done", customer_id=CUSTOMER)
+        await backdoor.working(carrier, backdoor.settled(world.database, world.tenant))
+        await wakeup.stop()
+
     assert [row["customer"] for row in rows_of(demo, "search")] == list(demo.shelves["native"].rows)
 
 

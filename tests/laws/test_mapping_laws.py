@@ -304,5 +304,7 @@ def test_it_is_known_whether_a_mapping_has_code():
     rows = [{ target = "b", action = "jsonnet", code = "1" }]
     """
 
-    assert making.has_code(mapping_file.parse(text))
-    assert not making.has_code(mapping_file.parse(text.replace('action = "jsonnet", code = "1"', 'source = "item.b"')))
+    plain = text.replace('action = "jsonnet", code = "1"', 'source = "item.b"')
+
+    assert making.has_code(mapping_file.parse(text).out[0].rows)
+    assert not making.has_code(mapping_file.parse(plain).out[0].rows)

@@ -184,7 +184,7 @@ class Hooks:
                     manifest = await _manifest(place, f"{folder}/{entry.name}")
                     if mark in manifest.marks:
                         item = dict(values) if manifest.marks[mark] in wanted else {feed.MARK: mark}
-                        return replies.Reply(kind="ok", status=200, items=[{**item, "id": mark}], id=mark)
+                        return replies.Reply(kind="ok", status=200, items=[item], id=mark)
         return replies.Reply(kind="not_found", code="not_handed_over", message="no file of ours has this mark")
 
     async def _look(self) -> Reply:
