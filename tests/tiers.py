@@ -37,25 +37,36 @@ SAME_ON_ANY_POSTGRES = {
     "test_any_rest.py": "vendors over HTTP",
     "test_bounds.py": "what a socket bears before a token is shown",
     "test_budgets.py": "counting in Lua",
+    "test_command_line.py": "words and sentences at the terminal",
     "test_compose.py": "the commands of a file",
+    "test_connect_command.py": "files and sentences at the terminal",
+    "test_connections_command.py": "words and sentences at the terminal",
     "test_connector.py": "vendors over HTTP",
     "test_connector_restraint.py": "vendors over HTTP",
     "test_csv.py": "files and SFTP",
+    "test_every_code.py": "codes of HTTP and where they are documented",
     "test_fetch.py": "HTTP",
-    "test_gusto.py": "the mapping of a vendor",
+    "test_files_of_rows.py": "files and SFTP",
+    "test_http_access.py": "routes and roles",
     "test_http_compression.py": "bodies of HTTP",
     "test_http_forms.py": "bodies of HTTP",
+    "test_inward.py": "how the processes play together",
+    "test_metrics.py": "names of gauges and of rules",
+    "test_protocol_page.py": "a page of the documentation",
     "test_quickbooks.py": "the mapping of a vendor",
+    "test_receipts_on_devices.py": "the client of a device",
     "test_roles.py": "routes and roles",
     "test_salesforce.py": "the mapping of a vendor",
-    "test_services.py": "both servers are started there in any case",
+    "test_services.py": "starting servers, this one among them, whatever the others run on",
     "test_services_crash.py": "processes and their guards",
-    "test_signin.py": "issuers over HTTP; its SQL is that of test_sessions.py",
+    "test_signin.py": "issuers over HTTP",
     "test_vendor_signin.py": "tokens over HTTP",
+    "test_worker.py": "a process and its signals",
+    "test_writing.py": "what is asked of a vendor that misbehaves",
 }
-"""Files of `tests/integration` that are not run again on another PostgreSQL, and what they are about.
+"""Files of `tests/integration` that are not run again on another PostgreSQL, and what they are about instead of SQL.
 
-All others are: those whose subject is a statement, a lock, a plan, a constraint or what hangs on them.
+What statements they need is run by the other files too.
 """
 
 CACHE = Path(os.environ.get("FIELDSYNC_CACHE_DIR") or sources.CHECKOUT / ".cache")
@@ -164,7 +175,7 @@ def test_stages(*, fast: bool, long: bool) -> list[Stage]:
     if fast:
         return stages
     stages += [pytest_stage("exhaustive search", "-n2", "--dist=worksteal", EXHAUSTIVE, seconds_max=300)]
-    stages += [pytest_stage("tests with services", "-n2", *BY_FILE, *SERVED, seconds_max=900)]
+    stages += [pytest_stage("tests with services", "-n2", *BY_FILE, *SERVED, seconds_max=1_080)]
     stages += [system_postgres_stage()]
     if long:
         options = ("-m", "long", "--hypothesis-profile=long", "tests")

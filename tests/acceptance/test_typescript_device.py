@@ -70,7 +70,7 @@ async def verdicts(device: Peer) -> list[str]:
 async def parts_of(device: Peer, job: Shown) -> dict[str, Any]:
     """Return what the device shows of the parts that were used on a job."""
     shown = await device.ask("list", "parts_used")
-    return {name: fields for name, fields in shown.items() if fields["work_order_id"] == job.id}
+    return {name: fields for name, fields in shown.items() if fields.get("work_order_id") == job.id}
 
 
 def test_it_passes_the_vectors(programs: Path) -> None:

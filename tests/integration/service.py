@@ -67,6 +67,7 @@ async def serving(
     config = configured(settings)
     config.timeout_graceful_shutdown = 1
     server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as on the sockets that asyncio itself opens
     running = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         assert not running.done(), "the server did not start"

@@ -47,7 +47,7 @@ async def test_a_conflict_is_explained_in_words(service: Service) -> None:
 
     entry = await explained(desk)
 
-    assert entry["sentence"] == "office ranks above device (assignee) for title, so its value stands."
+    assert entry["sentence"] == "office ranks above device (assignee) for title, so the value of office stands."
     assert entry["conflict"]["loser"]["value"] == "Boiler, roof"
     assert entry["conflict"]["loser"]["dot"] == [ana.enrolled["rid"], 1]
     assert entry["shown"]["dot"] == entry["conflict"]["winner"]["dot"]

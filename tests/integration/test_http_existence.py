@@ -54,7 +54,7 @@ async def test_a_delete_that_had_not_seen_an_edit_waits(service: Service) -> Non
     entry = await alive_conflict(desk)
     assert parked.json()["cells"]["$alive"]["verdict"] == "parked"
     assert (entry["conflict"]["state"], entry["conflict"]["rule"]) == ("open", "against_edit:manual")
-    assert "a person has to choose" in entry["sentence"]
+    assert "A person has to choose" in entry["sentence"]
     assert len(entry["shown"]["siblings"]) == 1
     assert await is_there(desk)
 

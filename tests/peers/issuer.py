@@ -180,6 +180,7 @@ async def running(issuer: Issuer | None = None) -> AsyncIterator[Issuer]:
     issuer = issuer or Issuer()
     config = uvicorn.Config(issuer, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
     server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as on the sockets that asyncio itself opens
     issuer.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:

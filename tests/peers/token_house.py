@@ -103,6 +103,7 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     quiet: dict[str, Any] = {"lifespan": "off", "log_config": None, "date_header": False}
     config = uvicorn.Config(app, timeout_graceful_shutdown=1, **quiet, **options)
     server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as on the sockets that asyncio itself opens
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         assert not task.done(), "the peer did not start"

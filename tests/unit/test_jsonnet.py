@@ -143,13 +143,13 @@ def test_a_child_that_crashed_is_told_of_and_replaced(pool):
     """A child that dies in the middle of its work fails that one row; the next is served by another child."""
     pool.evaluate("'warm'", {})
     victim = children(pool)[0]._process
-    killer = threading.Timer(0.05, victim.send_signal, [signal.SIGSEGV])
+    killer = threading.Timer(0.05, victim.send_signal, [signal.SIGABRT])
     killer.start()
 
     said = failure(pool, f"[{LOOP}, 'crash']")
 
     killer.join()
-    assert said.startswith("it broke off") or "took longer" in said
+    assert said.startswith("it broke off")
     assert victim.poll() is not None
     assert pool.evaluate("'alive'", {}) == "alive"
 

@@ -57,7 +57,7 @@ class Offered(msgspec.Struct, frozen=True, kw_only=True):
     operations: tuple[Offer, ...]
 
 
-class Written(msgspec.Struct, frozen=True, kw_only=True):
+class WrittenObject(msgspec.Struct, frozen=True, kw_only=True):
     """An object that would be told: how a write of it is made once, what that is worth, and its fields."""
 
     object: str
@@ -78,7 +78,7 @@ class Drafted(msgspec.Struct, frozen=True, kw_only=True):
     assumed: bool
     credentials: tuple[str, ...]
     config: dict[str, str]
-    objects: tuple[Written, ...]
+    objects: tuple[WrittenObject, ...]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +161,7 @@ class Documents:
             credentials=signing.missing(manifest.auth, {}),
             config={name: entry.title for name, entry in manifest.config.items()},
             objects=tuple(
-                Written(
+                WrittenObject(
                     object=name,
                     write=manifest.targets[name].write,
                     promise=PROMISES[manifest.targets[name].write],

@@ -57,5 +57,8 @@ class Readings:
     async def read(self) -> None:
         """Read once."""
         mine = await self._tenants()
-        self._shows.show(await readings.read(self._database, mine))
-        self._signins.show(await self._keeper.expiries(mine), await self._keeper.troubles(mine))
+        read, ends = await readings.read(self._database, mine), await self._keeper.expiries(mine)
+        troubles = await self._keeper.troubles(mine)
+        # Nothing is awaited from here on, so no page of metrics is answered with half of it.
+        self._shows.show(read)
+        self._signins.show(ends, troubles)
