@@ -43,7 +43,10 @@ REFRESH: Final = Operation(
     problems=("refresh_refused", "fenced"),
 )
 PUSH: Final = Operation(
-    summary="Send mutations in the order they were made; each is answered by a verdict.",
+    summary=(
+        "Send mutations in the order they were made; each is answered by a verdict. In place of one that no push can "
+        "carry stands {n, tx, collection, id, withheld: true}, which is refused as withheld."
+    ),
     right="sync",
     rescues=True,
     takes=wire.Push,
