@@ -116,6 +116,11 @@ class Exchange:
                 self._settle(await self._push(batch))
             except errors.ReplicaForked:
                 most = len(batch) // 2
+            except (errors.TooSlow, errors.TooMuch) as refused:
+                # Of what was settled each part has its verdict, so that a tx may be asked about in parts.
+                most = max(len(batch) // 2, 1)
+                if len(batch) == 1:
+                    self._take_expired(batch, refused)
             else:
                 self._require_progress(batch[0].n)
 
@@ -189,11 +194,21 @@ class Exchange:
             if applied < batch[0].n:
                 self._store.withhold(mutation.n for mutation in batch)
                 return
-            for mutation in batch:
-                verdict = self._expired(mutation)
-                self._store.acknowledge(verdict)
-                self._take_verdict(mutation, verdict)
+            self._expire(batch)
             self._begin_scope()
+
+    def _take_expired(self, batch: list[Mutation], refused: errors.TooSlow | errors.TooMuch) -> None:
+        """Give up asking about what the hub will not hear again; a faster network may still carry it."""
+        if isinstance(refused, errors.TooSlow):
+            raise refused
+        with self._step():
+            self._expire(batch)
+
+    def _expire(self, batch: list[Mutation]) -> None:
+        for mutation in batch:
+            verdict = self._expired(mutation)
+            self._store.acknowledge(verdict)
+            self._take_verdict(mutation, verdict)
 
     def _expired(self, mutation: Mutation) -> MutationVerdict:
         return MutationVerdict(

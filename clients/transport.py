@@ -42,6 +42,7 @@ PACKED_BYTES_MIN: Final = 1_400
 MEDIA_TYPES: Final[dict[Form, str]] = {"json": "application/json", "msgpack": "application/msgpack"}
 
 TOO_SLOW: Final = 408
+TOO_LARGE: Final = 413
 TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that say nothing about the request itself."""
 
@@ -50,9 +51,11 @@ KINDS: Final[dict[str, type[errors.Refused]]] = {
     "epoch_changed": errors.EpochChanged,
     "fenced": errors.Fenced,
     "bad_cursor": errors.BadCursor,
-    "too_large": errors.TooMuch,
 }
 """Problem codes which a caller treats differently from other refusals."""
+
+STATUSES: Final[dict[int, type[errors.Refused]]] = {401: errors.NotAuthorised, TOO_LARGE: errors.TooMuch}
+"""Statuses of which the same is true, whoever on the way says them: a proxy knows nothing of our codes."""
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,7 +222,7 @@ def _problem(response: httpx.Response) -> errors.ClientError:
     if response.status_code in TRANSIENT:
         kept = errors.TooSlow if response.status_code == TOO_SLOW else errors.Unreachable
         return kept(f"{response.status_code} {code or response.reason_phrase}: {detail}")
-    kind = errors.NotAuthorised if response.status_code == 401 else KINDS.get(code, errors.Refused)
+    kind = STATUSES.get(response.status_code) or KINDS.get(code, errors.Refused)
     return kind(response.status_code, code, detail, document)
 
 

@@ -21,6 +21,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     `chain` is the mutation before which all of its replica's are the actor's own (`merge.Write`),
     `along` the first of those that a release carries out with this one, in one tx. `time` is when this
     one was made as far as the hub can tell, `restored_to` the position of the hub's last restore.
+    `held` is the mutation as its device made it, if it waited for a person until now.
     """
 
     dot: Dot
@@ -34,6 +35,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     at: int | None = None
     time: int = 0
     authorities: dict[str, str] = {}
+    held: Dot | None = None
 
     def authority_for(self, cell: str) -> str:
         """Return the class in which the actor writes this cell."""
@@ -63,4 +65,4 @@ def moves(cells: Iterable[CellVerdict]) -> bool:
 def stamp_of(actor: Actor) -> Stamp:
     """Return the stamp of a write that is not of one cell."""
     relation = actor.relations[0] if actor.relations else ""
-    return Stamp(actor.dot, actor.authority, relation, actor.person, actor.at, actor.time)
+    return Stamp(actor.dot, actor.authority, relation, actor.person, actor.at, actor.time, actor.held)

@@ -213,18 +213,20 @@ class Commit:
     def _actor(self, ready: validity.Prepared, record: Record) -> Actor:
         mutation = ready.mutation
         person, dot = mutation.by or self.submission.person, Dot(self.replica.rid, mutation.n)
+        held = self._released_as(dot)
         return Actor(
             dot=dot,
             person=person,
             authority=self.submission.authority,
             relations=self._relations(ready, record, person),
-            chain=dot if self.replica.kind in SEQUENTIAL else self._released_as(dot),
+            chain=dot if self.replica.kind in SEQUENTIAL else held,
             along=None if self.first is None else Dot(dot.rid, self.first),
             served=self.served,
             restored_to=self.state.restored_to,
             at=mutation.at,
             time=self._time(mutation),
             authorities=self.submission.authorities.get(mutation.collection, {}),
+            held=held,
         )
 
     def _released_as(self, dot: Dot) -> Dot | None:

@@ -222,7 +222,7 @@ def _revive(record: Record, judged: Outcome, prepared: Prepared, actor: Actor, p
     """Bring the record back with what the edit brings: a merge of the two, under the hub's dot."""
     dead = record.cells[ALIVE]
     came = alive_cell(prepared, actor, place, dead, value=True)
-    stamp = msgspec.structs.replace(came.stamp, dot=place.hub_dot)
+    stamp = msgspec.structs.replace(came.stamp, dot=place.hub_dot, held=None)
     alive = msgspec.structs.replace(came, stamp=stamp, vv=with_dot(came.vv, place.hub_dot))
     conflict = _conflict(actor, place, "against_edit:keep_edit", "decided", _side(alive), _side(dead))
     return Outcome(

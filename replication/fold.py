@@ -82,7 +82,7 @@ def _judge(
     write = merge.Write(
         cell=name,
         rule=rule,
-        stamp=Stamp(actor.dot, authority, relation, actor.person, actor.at, actor.time),
+        stamp=Stamp(actor.dot, authority, relation, actor.person, actor.at, actor.time, actor.held),
         chain=actor.chain,
         along=actor.along,
         base=min(mutation.base_of(name), actor.served),

@@ -167,7 +167,10 @@ def _still(shown: Shown, record: Record) -> bool:
 
 
 def _forked(state: State, submission: Submission, replica: Replica) -> bool:
-    """Whether a number that was settled, or comes twice, stands for another mutation now."""
+    """Whether a number that was settled, or comes twice, stands for another mutation now.
+
+    One that is told to be withheld stands for no other: its device may not know yet that it arrived.
+    """
     if not submission.numbered:
         return False
     met: dict[int, bytes] = {}
@@ -176,9 +179,14 @@ def _forked(state: State, submission: Submission, replica: Replica) -> bool:
         if met.setdefault(mutation.n, mine) != mine:
             return True
         settled = state.ledger.get(Dot(submission.rid, mutation.n))
-        if mutation.n <= replica.applied and settled is not None and settled.hash != mine:
+        differs = settled is not None and settled.hash != mine
+        if mutation.n <= replica.applied and differs and not _is_withheld(mutation):
             return True
     return False
+
+
+def _is_withheld(mutation: Mutation | Malformed) -> bool:
+    return isinstance(mutation, Malformed) and mutation.code == "withheld"
 
 
 def _stored(state: State, rid: int, mutation: Mutation | Malformed) -> MutationVerdict | msgspec.Raw:

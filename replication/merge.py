@@ -17,7 +17,7 @@ import msgspec
 from replication import bounded, joins, kinds, policy
 from replication.catalog import MERGES_BY_VALUE, SIBLINGS_MAX
 from replication.joins import MISSING
-from replication.record import Cell, Sibling, Stamp
+from replication.record import ALIVE, Cell, Sibling, Stamp
 from replication.verdict import CellVerdict, Conflict, ConflictState, Side, conflict_id
 from replication.versions import Dot, Vector, covers, join, with_dot
 
@@ -65,6 +65,14 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
         if self.along is not None and dot.rid == self.along.rid and self.along.n <= dot.n < self.stamp.dot.n:
             return True
         return self.chain is not None and dot.rid == self.chain.rid and dot.n < self.chain.n
+
+    def wrote(self, stamp: Stamp) -> bool:
+        """Whether the writer made that before, under whichever number it was judged.
+
+        What was held was not on the screen while it waited. So where a merge unites two writes it is no
+        part of what the writer went by; else it is merely older, and its writer means the newer one.
+        """
+        return self.is_own(stamp.dot) or (self.rule.merge is None and self.is_own(stamp.made_as))
 
     def is_outlived(self, dot: Dot) -> bool:
         """Whether that mutation was made by the same writer later: it was made in knowledge of this one."""
@@ -114,7 +122,7 @@ def absorbed(cell: Cell, write: Write) -> CellOutcome | None:
     So is one that is re-sent to a restored hub, and one that was held while its writer went on.
     """
     plain = write.op is None and write.rule.merge is None
-    outlived = plain and any(write.is_outlived(stamp.dot) for stamp in cell.stamps())
+    outlived = plain and any(write.is_outlived(stamp.made_as) for stamp in cell.stamps())
     if not outlived and not covers(cell.vv, write.stamp.dot):
         return None
     return CellOutcome(cell, _told("absorbed", cell, write.sent))
@@ -127,13 +135,20 @@ def seen(write: Write, incumbent: Cell) -> bool:
     knows, the base counts beside it, because a context may lack what was pruned before the restore.
     """
     held = write.base >= incumbent.seq
-    if any(write.is_own(stamp.dot) for stamp in incumbent.stamps()):
+    if any(_wrote(write, stamp, incumbent) for stamp in incumbent.stamps()):
         return True
     if write.context is not None:
         told = write.may_name(incumbent.seq)
         named = told and any(covers(write.context, stamp.dot) for stamp in incumbent.stamps())
         return named or (held and incumbent.seq <= write.restored_to)
     return held
+
+
+def _wrote(write: Write, stamp: Stamp, incumbent: Cell) -> bool:
+    """Whether it is the writer's own; not by a deletion that was released, for while it waited the record was shown."""
+    if write.cell == ALIVE and incumbent.value is False:
+        return write.is_own(stamp.dot)
+    return write.wrote(stamp)
 
 
 def judge(cell: Cell | None, write: Write, place: Place) -> CellOutcome:
@@ -233,7 +248,8 @@ def with_twin(cell: Cell, stamp: Stamp) -> tuple[Stamp, ...]:
 def same_writer(known: Stamp, new: Stamp) -> bool:
     """Whether both are of one replica and one person, in one class and relation."""
     same = (known.authority, known.relation, known.person) == (new.authority, new.relation, new.person)
-    return same and known.dot.rid == new.dot.rid and known.dot.n <= new.dot.n
+    pairs = (known.dot, new.dot), (known.made_as, new.made_as)
+    return same and all(older.rid == newer.rid and older.n <= newer.n for older, newer in pairs)
 
 
 def _apply(cell: Cell | None, write: Write, place: Place, value: Any) -> CellOutcome:
@@ -253,7 +269,7 @@ def _merge(cell: Cell, write: Write, place: Place, value: Any) -> CellOutcome:
         return CellOutcome(after, _told("converged", after, write.sent), closed=closed)
     parts = (*cell.stamps(), write.stamp)
     newest = max(stamp.time for stamp in parts)
-    stamp = msgspec.structs.replace(policy.highest(write.rule, parts), dot=place.hub_dot, time=newest)
+    stamp = msgspec.structs.replace(policy.highest(write.rule, parts), dot=place.hub_dot, time=newest, held=None)
     after = Cell(value, stamp, place.seq, with_dot(absorbed_all, place.hub_dot), (), siblings)
     rule = f"merge:{write.rule.merge}"
     conflict = _conflict(write, place, rule, "decided", winner=_side(after), loser=_challenger(write, place))
@@ -314,13 +330,13 @@ def close(cell: Cell | None, write: Write) -> tuple[tuple[Sibling, ...], tuple[S
     """Split the siblings into those that stay and those that this write closes."""
     if cell is None or not cell.siblings:
         return (), ()
-    closed = tuple(s for s in cell.siblings if _closes(write, s.stamp.dot))
+    closed = tuple(s for s in cell.siblings if _closes(write, s.stamp))
     return tuple(s for s in cell.siblings if s not in closed), closed
 
 
-def _closes(write: Write, dot: Dot) -> bool:
+def _closes(write: Write, stamp: Stamp) -> bool:
     """By name, or by a later write of the same device; never by base."""
-    return dot in write.closes or write.is_own(dot)
+    return stamp.dot in write.closes or write.is_own(stamp.made_as)
 
 
 def _told(

@@ -30,6 +30,7 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True):
 
     `at` is the writer's own time in milliseconds since 1970, shown to people and never compared.
     `time` is the hub's estimate of the true time, by which only the tie rule `clock` compares.
+    `held` is the mutation as its device made it, where it waited for a person and was released under `dot`.
     """
 
     dot: Dot
@@ -38,6 +39,12 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True):
     person: str
     at: int | None = None
     time: int = 0
+    held: Dot | None = None
+
+    @property
+    def made_as(self) -> Dot:
+        """The mutation as whoever made it knows it."""
+        return self.held or self.dot
 
 
 class Sibling(msgspec.Struct, frozen=True, array_like=True):

@@ -6,6 +6,8 @@ import sys
 
 import cyclopts
 
+from syncserver import logs
+
 app = cyclopts.App(name="fieldsync", help="The backend between technicians' phones and the systems of the business.")
 
 COMMANDS = {
@@ -35,7 +37,8 @@ for name, (place, about) in COMMANDS.items():
 
 
 def main() -> None:
-    """Run the command that is named, and exit with its code."""
+    """Run the command that is named, and exit with its code. What it says is its answer alone; the log is beside it."""
+    logs.configure("warning")
     sys.exit(app(result_action="return_value"))
 
 

@@ -212,6 +212,7 @@ def _systems(settings: Settings, database: db.Database, stack: AsyncExitStack) -
         allow_loopback=settings.allow_loopback_vendors,
         redis_url=settings.redis_url,
         exchange_dir=settings.exchange_dir,
+        files=settings.files,
     )
     stack.push_async_callback(systems.close)
     return systems, stack.enter_context(Pool(settings.code))

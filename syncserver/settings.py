@@ -22,6 +22,7 @@ from syncserver.commands.upstream import alarming
 from syncserver.commands.upstream.alarming import Alarming
 from upstream import jsonnet, worker
 from upstream.sinks import Place
+from upstream.vendors.csv import feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,6 +93,9 @@ DOCUMENT_BYTES: Final = "FIELDSYNC_DOCUMENT_BYTES_MAX"
 DOCUMENT_BYTES_MAX: Final = 8_388_608
 """The largest OpenAPI document that is taken, with what is chosen of it."""
 
+FILES: Final = {"bytes": "FIELDSYNC_FILE_BYTES_MAX", "rows": "FIELDSYNC_FILE_ROWS_MAX"}
+"""The variable that sets how large a file of rows may be that is taken, and how many rows it may have."""
+
 SERVING: Final = {"body_seconds_max": "FIELDSYNC_BODY_SECONDS_MAX", "connections_max": "FIELDSYNC_CONNECTIONS_MAX"}
 """The variable that sets for how long a body is waited for, and how many connections one server process has."""
 SERVING_MAX: Final = 100_000
@@ -134,6 +138,7 @@ VARIABLES: Final = (
     CODE_CHILDREN,
     HOOK_BYTES,
     DOCUMENT_BYTES,
+    *FILES.values(),
     *SERVING.values(),
     ALERT_WEBHOOK,
     ALERT_SECRET,
@@ -178,6 +183,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upkeep: Rules = Rules()
     hook_bytes_max: int = HOOK_BYTES_MAX
     document_bytes_max: int = DOCUMENT_BYTES_MAX
+    files: feed.Limits = feed.Limits()
     body_seconds_max: int = 30
     connections_max: int = 4_000
     alarming: Alarming = Alarming()
@@ -208,6 +214,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         upkeep=Rules(**_numbers(environ, UPKEEP, UPKEEP_MAX)),
         hook_bytes_max=_numbers(environ, {"bytes": HOOK_BYTES}, LIMIT_MAX).get("bytes", HOOK_BYTES_MAX),
         document_bytes_max=_numbers(environ, {"bytes": DOCUMENT_BYTES}, LIMIT_MAX).get("bytes", DOCUMENT_BYTES_MAX),
+        files=feed.Limits(**_numbers(environ, FILES, LIMIT_MAX)),
         alarming=_alarming(environ),
         **_numbers(environ, SERVING, SERVING_MAX),
         work=worker.Limits(**_numbers(environ, WORK, WORK_MAX)),

@@ -88,6 +88,7 @@ async def _back_door(
         allow_loopback=settings.allow_loopback_vendors,
         redis_url=settings.redis_url,
         exchange_dir=settings.exchange_dir,
+        files=settings.files,
     )
     stack.push_async_callback(systems.close)
     jsonnet, committers = stack.enter_context(Pool(settings.code)), Committers(database)

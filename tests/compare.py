@@ -19,8 +19,8 @@ from replication.record import Cell, Record, fields
 from replication.verdict import CellVerdict, Conflict, MutationVerdict
 from replication.versions import Dot, Vector, covers
 from tests.oracle import Answer
-from tests.oracle_alive import ALIVE, Rec
-from tests.oracle_cell import Clash, Line, Told
+from tests.oracle_alive import Rec
+from tests.oracle_cell import ALIVE, Clash, Line, Told
 from tests.oracle_values import same
 
 MOVES: Final = {"applied", "merged", "parked"}

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests import oracle_alive, oracle_cell
-from tests.oracle_alive import ALIVE, Rec, Stakes
-from tests.oracle_cell import MISSING, Asked, Dot, Draft, Key, Known, Line, Told, Turn, Write
+from tests.oracle_alive import Rec, Stakes
+from tests.oracle_cell import ALIVE, MISSING, Asked, Dot, Draft, Key, Known, Line, Told, Turn, Write
 from tests.oracle_scope import Scope
 from tests.oracle_values import Nonsense, Table, done, tidy, tidy_op
 
@@ -253,13 +253,13 @@ class Oracle:
         best = min(
             (oracle_cell.who(authority, each) for each in relations), key=lambda each: oracle_cell.place(rule, each)
         )
-        known = oracle_cell.saw(asked, name, line)
+        known = oracle_cell.saw(asked, name, line, unites="merge" in rule)
         self.tally["concurrent"] += not known
         try:
             value = self._value(asked, name, line, draft, known=known)
         except Nonsense:
             return Told("refused", "invalid", *oracle_cell.shown_pair(line))
-        write = Write(asked.dot, value, (best,), self._time(asked), asked.in_order)
+        write = Write(asked.dot, value, (best,), self._time(asked), asked.in_order, held=asked.released)
         members = self._members(asked.key[0], name)
         whole = draft.op is None and (not members or set(draft.value) >= set(members))
         turn = Turn(name, asked, draft, rule, line, write, self._next(), whole, self._room())

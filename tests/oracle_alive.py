@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests import oracle_cell
-from tests.oracle_cell import NOTHING, Asked, Clash, Dot, Known, Line, Told, Write
+from tests.oracle_cell import ALIVE, NOTHING, Asked, Clash, Dot, Known, Line, Told, Write
 
-ALIVE: Final = "$alive"
 IN_VAIN: Final = ("refused", "absorbed")
 
 
@@ -54,7 +53,9 @@ class Stakes:
 
 def write_of(asked: Asked, stakes: Stakes, *, value: bool, dot: Dot | None = None) -> Write:
     """Return a write of the existence of a record; with a dot, the hub's in somebody's name."""
-    return Write(dot or asked.dot, value, (asked.authority,), stakes.time, asked.in_order and dot is None)
+    own = dot is None
+    held = asked.released if own else None
+    return Write(dot or asked.dot, value, (asked.authority,), stakes.time, asked.in_order and own, held=held)
 
 
 def had_seen(asked: Asked, stakes: Stakes) -> Known:

@@ -17,6 +17,7 @@ Dot: TypeAlias = tuple[int, int]
 Key: TypeAlias = tuple[str, str]
 Known: TypeAlias = frozenset[Dot]
 
+ALIVE: Final = "$alive"
 MISSING: Final = object()
 NOTHING: Final[Known] = frozenset()
 WAITING_MAX: Final = 16
@@ -76,6 +77,8 @@ class Write:
     time: int = 0
     in_order: bool = False
     fate: str = ""
+    held: Dot | None = None
+    """What its device calls it, if it was released under another name."""
 
 
 @dataclass
@@ -155,16 +158,23 @@ def among(dot: Dot, known: Iterable[Dot], *, in_order: bool) -> bool:
     return any(dot == each or (in_order and dot[0] == each[0] and dot[1] < each[1]) for each in known)
 
 
-def own(asked: Asked, dot: Dot) -> bool:
-    """Tell whether the writer made that write before."""
-    return asked.chain is not None and dot[0] == asked.chain[0] and dot[1] < asked.chain[1]
+def own(asked: Asked, write: Write, *, released: bool = True) -> bool:
+    """Tell whether the writer made that write before; with `released`, also one that a person has let be since."""
+    names = [write.dot, write.held] if released else [write.dot]
+    chain = asked.chain
+    return chain is not None and any(dot and dot[0] == chain[0] and dot[1] < chain[1] for dot in names)
 
 
-def saw(asked: Asked, name: str, line: Line) -> bool:
-    """Tell whether the writer had seen what stands there: or there is nothing, or it is their own."""
+def saw(asked: Asked, name: str, line: Line, *, unites: bool = False) -> bool:
+    """Tell whether the writer had seen what stands there: or there is nothing, or it is their own.
+
+    What was held had gone from the screen: it is not known where the cell `unites` what two have written,
+    and neither is a deletion.
+    """
     standing, seen = line.standing(), asked.seen.get(name, NOTHING)
+    released = not unites and not (name == ALIVE and line.current is not None and line.current.value is False)
     return not standing or any(
-        own(asked, write.dot) or among(write.dot, seen, in_order=write.in_order) for write in standing
+        own(asked, write, released=released) or among(write.dot, seen, in_order=write.in_order) for write in standing
     )
 
 
@@ -176,7 +186,8 @@ def is_in_past(asked: Asked, line: Line) -> bool:
 def is_outlived(asked: Asked, line: Line) -> bool:
     """Tell whether what stands there was written later by the same device, which so knew of this write."""
     chain = asked.chain
-    return chain is not None and any(w.dot[0] == chain[0] and w.dot[1] > chain[1] for w in line.standing())
+    dots = [write.held or write.dot for write in line.standing()]
+    return chain is not None and any(dot[0] == chain[0] and dot[1] > chain[1] for dot in dots)
 
 
 def judge(turn: Turn, *, known: bool) -> Told:
@@ -311,7 +322,7 @@ def end_waiting(line: Line, asked: Asked, name: str) -> None:
     """End the waiting of siblings that the writer names, or made before."""
     named = asked.closes.get(name, NOTHING)
     for each in list(line.siblings):
-        if each.dot in named or own(asked, each.dot):
+        if each.dot in named or own(asked, each):
             each.fate = "settled"
             line.siblings.remove(each)
 

@@ -149,7 +149,8 @@ async def _silent(session: Session, tenant_id: int, limits: Limits) -> list[Find
             f"nothing came from or went to {weeks[0]['name']} for {hours} hours; a week ago: {weeks[1]['pieces']}",
         )
         for weeks in each.values()
-        if weeks[0]["pieces"] == 0 and _is_expected(weeks, limits)
+        # Once it is told it is over when something comes: not by night, nor when the silence is itself a week old.
+        if weeks[0]["pieces"] == 0 and (weeks[0]["is_open"] or _is_expected(weeks, limits))
     ]
 
 

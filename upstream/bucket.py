@@ -41,7 +41,10 @@ EASED_PERCENT: Final = 5
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for a bucket, and what one call takes of it. A limit of 0 is none, likewise concurrency."""
+    """What holds for a bucket, and what one call takes of it.
+
+    A limit of 0 is none until the vendor tells one; a concurrency of 0 is none.
+    """
 
     limit: int = 0
     window_ms: int = 60_000
@@ -98,7 +101,7 @@ def wait_ms(state: State, rule: Rule, purpose: Purpose, now: int) -> int:
         return state.held - now
     if rule.concurrency and _is_full(state, rule, purpose, now):
         return FULL_WAIT_MS
-    if not rule.limit or _has_room(state, rule, purpose, now):
+    if not _limit(state, rule) or _has_room(state, rule, purpose, now):
         return 0
     width = _width(rule)
     ends = sorted((int(slot) + SLOTS + 1) * width for slot in state.slots)
@@ -113,7 +116,7 @@ def ask(state: State, purpose: Purpose, now: int) -> None:
 def take(state: State, rule: Rule, purpose: Purpose, now: int, slip: str) -> None:
     """Note a take that may be."""
     _forget(state, rule, now)
-    if rule.limit:
+    if _limit(state, rule):
         slot = state.slots.setdefault(str(now // _width(rule)), [0] * (FOREIGN + 1))
         slot[PURPOSES.index(purpose)] += _cost(rule, purpose, _limit(state, rule))
     if rule.concurrency:
@@ -123,9 +126,9 @@ def take(state: State, rule: Rule, purpose: Purpose, now: int, slip: str) -> Non
 def settle(state: State, rule: Rule, said: Heard, now: int, slip: str) -> None:
     """Note the end of a call and what its answer says about the bucket."""
     state.running.pop(slip, None)
-    if said.limit > 0 and rule.limit:
+    if said.limit > 0:
         state.told = said.limit
-    if said.remaining >= 0 and rule.limit:
+    if said.remaining >= 0 and _limit(state, rule):
         _correct(state, rule, said, now)
     if said.hold_ms > 0:
         state.held = max(state.held, now + said.hold_ms)
@@ -214,6 +217,8 @@ def _correct(state: State, rule: Rule, said: Heard, now: int) -> None:
 def _adapt(state: State, rule: Rule, said: Heard, now: int) -> None:
     """Halve a limit that is felt for when the vendor complains, once for each complaint; let it grow slowly."""
     declared = (state.told or rule.limit) * 1_000
+    if not declared:
+        return
     present = state.limit or declared
     if said.throttled and now >= state.cut:
         state.limit = max(1_000, present // 2)

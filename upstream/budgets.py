@@ -66,6 +66,12 @@ class Local:
                 bucket.take(state, rule, purpose, now, slip)
         return wait
 
+    def rests(self, takes: Sequence[Take]) -> int:
+        """Return for how many ms a vendor still wants to be left alone, as far as this process was told; 0: no more."""
+        now = self._clock()
+        held = (self._states[each.key].held for each in takes if each.key in self._states)
+        return max(0, max(held, default=0) - now)
+
     async def settle(self, takes: Sequence[Take], said: Sequence[Heard], slip: str) -> None:
         """Tell that a call has ended, and what its answer said about each bucket."""
         now = self._clock()

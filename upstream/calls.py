@@ -82,7 +82,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
 
 
-class Unfit(ValueError):
+class Unfit(holes.NoPlace):
     """What was given cannot be put into this operation."""
 
 

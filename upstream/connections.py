@@ -26,6 +26,8 @@ Mode: TypeAlias = Literal["shadow", "live"]
 State: TypeAlias = Literal["ok", "paused", "reauthorise", "broken"]
 
 _SQL: Final = store.statements("connections")
+_TURNING_LOCK: Final = 1718839601
+"""First half of the advisory locks of connections that go live or get another mapping."""
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +101,21 @@ async def add(session: Session, tenant_id: int, connection_id: str, new: New) ->
 async def held(session: Session, tenant_id: int, connection_id: str) -> Connection:
     """Return a connection and keep others from changing it until the caller's transaction ends."""
     return of_row(await session.fetchrow(_SQL["held"], tenant_id, connection_id), connection_id)
+
+
+async def stands(session: Session, connection: Connection) -> bool:
+    """Tell whether a connection is as it was read, and keep its mode and mapping so until the transaction ends.
+
+    False: it went live or got another mapping meanwhile, so what was made for it is not what it should be told.
+    """
+    await session.execute(_SQL["hold_still"], _TURNING_LOCK, connection.connection)
+    now = await read(session, connection.tenant_id, connection.connection)
+    return now is not None and (now.mode, now.mapping_version) == (connection.mode, connection.mapping_version)
+
+
+async def turn(session: Session, connection_id: str) -> None:
+    """Wait for what is being planned for a connection, and keep others from planning until the transaction ends."""
+    await session.execute(_SQL["turn"], _TURNING_LOCK, connection_id)
 
 
 async def put(session: Session, connection: Connection) -> None:
@@ -217,6 +234,7 @@ async def put_in_force(
 ) -> None:
     """Do what `publish` does in a transaction of the caller's, who fills the lookups when it has committed."""
     await session.execute(_SQL["wait_for_groups"], store.COMMITTERS_LOCK, tenant_id)
+    await turn(session, connection_id)
     rid = await session.fetchval(_SQL["set_mapping"], tenant_id, connection_id, mapping_version)
     if rid is None:
         raise UnknownConnection(f"tenant {tenant_id} has no connection {connection_id}")

@@ -214,7 +214,7 @@ class Connector:
         except holes.NothingThere as exc:
             is_ours = any(f"${{{name}." in str(exc) for name in ("config", "auth"))
             return replies.stopped("setting_missing" if is_ours else "value_missing", str(exc)), found.version
-        except calls.Unfit as exc:
+        except holes.NoPlace as exc:
             return replies.stopped("does_not_fit", str(exc)), found.version
         taken = budgets.takes(self._manifest, asked.operation, *self._place)
         slip = str(uuid.uuid4())

@@ -25,7 +25,7 @@ import msgspec
 import structlog
 from cryptography import x509
 
-from upstream import sealing, store
+from upstream import redaction, sealing, store
 from upstream.errors import BadConnection
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ class Keeper:
         unsettled: bool = claimed["unsettled"]
         if unsettled:
             log.warning("renewal_unsettled", connection=connection, version=found.version)
-        answer = await renew(found)
+        answer = _told(await renew(found), found)
         match answer:
             case Granted():
                 return await self._keep(tenant_id, connection, found, answer)
@@ -315,7 +315,8 @@ class Keeper:
             try:
                 async with self._database.transaction(tenant_id) as session:
                     version = await session.fetchval(_SQL["keep"], tenant_id, connection, *values)
-                    await session.execute(_SQL["resume_connection"], tenant_id, connection)
+                    if version is not None:
+                        await session.execute(_SQL["resume_connection"], tenant_id, connection)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
                 log.warning("renewal_not_stored", connection=connection, error=type(exc).__name__, attempt=attempt)
                 await asyncio.sleep(PAUSE_SECONDS[0] * 2**attempt)
@@ -370,9 +371,21 @@ def _is_due(found: Credential, refused: int) -> bool:
 def _rests(found: Credential, refused: int) -> Unusable | None:
     """Return why the issuer is not asked yet: it could not be a moment ago."""
     wait = found.renew_ms or 0
-    if found.version == refused or not found.token or wait <= 0:
+    if found.version == refused or wait <= 0:
         return None
     return _waiting("the issuer could not be asked a moment ago", wait)
+
+
+def _told(answer: Renewed, found: Credential) -> Renewed:
+    """Return an answer without what it repeats of the credentials: its words are shown to people and logged."""
+    if isinstance(answer, Granted):
+        return answer
+    hidden = {name: redaction.hidden(text, found.secrets) for name, text in _words(answer)}
+    return msgspec.structs.replace(answer, **hidden)
+
+
+def _words(answer: Refused | NotNow) -> list[tuple[str, str]]:
+    return [(name, text) for name in ("code", "message") if isinstance(text := getattr(answer, name, None), str)]
 
 
 def _pauses() -> Iterator[float]:

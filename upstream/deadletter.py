@@ -130,9 +130,12 @@ async def edit(
 ) -> tuple[Difference, ...]:
     """Put other fields in place of those that would be sent, and return what differs.
 
-    `check` says what is wrong with fields; raises `BadPayload` with all of it.
+    `check` says what is wrong with fields; raises `BadPayload` with all of it. Of what may stand there nothing is
+    changed: under its key a system may answer with what it made of the former fields, and others would be noted.
     """
     letter = await _taken(session, tenant_id, delivery_id)
+    if letter.state == "unknown" and not word.absent:
+        raise StillInDoubt("the former fields may stand there: mark it done, or say that it is absent, then edit it")
     problems = check(letter, fields)
     if problems:
         raise BadPayload(problems)

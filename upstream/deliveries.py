@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from upstream.store import Database, Session
 
-LIST_MAX: Final = 500
+LIST_MAX: Final = 501
+"""How many are listed at a time: a full page, and one more that tells that there are more."""
 ATTEMPT_CHARACTERS_MAX: Final = 10_000
 """How much of a request and of a reply is kept; both come redacted."""
 MESSAGE_CHARACTERS_MAX: Final = 2_000
@@ -39,7 +40,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     `unanswered`: a request went out and whoever sent it vanished before it noted an answer.
     `unresolved`: nobody knows what became of an earlier one of the same key. `late_object`, `late_key`:
-    the closed object whose difference this one carries, which brings that one to `covers`.
+    the closed object whose difference this one carries, which brings that one to `covers`. `told`: what was
+    confirmed of the object last.
     """
 
     tenant_id: int
@@ -69,6 +71,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     marked_at: datetime
     remote_id: str
     remote_version: str
+    told: dict[str, Any] | None
     age_ms: int
     since_sent_ms: int | None
     unresolved: bool
@@ -195,8 +198,8 @@ class Deliveries:
         async with self._database.transaction(delivery.tenant_id) as session:
             await _answered(session, delivery, n, told)
 
-    async def looked(self, delivery: Delivery, told: Told) -> bool:
-        """Store that it was looked what stands there; False if the lease was lost."""
+    async def looked(self, delivery: Delivery, told: Told, *, counts: bool) -> bool:
+        """Store that it was looked what stands there; False if the lease was lost. `counts`: something was seen."""
         cut = _cut(told)
         async with self._database.transaction(delivery.tenant_id) as session:
             n = await session.fetchval(
@@ -209,6 +212,7 @@ class Deliveries:
                 cut.reply,
                 cut.outcome,
                 cut.took_ms,
+                counts,
             )
         return n is not None
 
@@ -233,7 +237,8 @@ class Deliveries:
                 delivery.remote_version,
                 uncounted,
             )
-            await self._link(session, delivery)
+            if done is not None:
+                await self._link(session, delivery)
         return done is not None
 
     async def reject(self, delivery: Delivery, trouble: Trouble, state: State = "rejected") -> bool:
@@ -289,8 +294,10 @@ class Deliveries:
 
     async def _reject(self, session: Session, delivery: Delivery, trouble: Trouble, state: State) -> bool:
         said = (trouble.kind, trouble.code, trouble.message[:MESSAGE_CHARACTERS_MAX])
+        if await session.fetchval(_SQL["reject"], *self._place(delivery), state, *said) is None:
+            return False
         await self._link(session, delivery)
-        return await session.fetchval(_SQL["reject"], *self._place(delivery), state, *said) is not None
+        return True
 
     async def _link(self, session: Session, delivery: Delivery) -> None:
         """Keep an id that was found: the next delivery of the key changes that object, and makes no second one."""
@@ -394,7 +401,7 @@ def _cut(told: Told) -> Told:
 
 
 def _leased(row: asyncpg.Record) -> Delivery:
-    texts = {"fields": store.from_json(row["fields"]), "covers": store.from_json(row["covers"])}
+    texts = {name: store.from_json(row[name]) for name in ("fields", "covers", "told")}
     return msgspec.convert({**dict(row), **texts}, Delivery)
 
 

@@ -29,7 +29,9 @@ from upstream import holes
 from upstream.manifest import ReplyKind, WriteClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from upstream.manifest import Target
 
 State: TypeAlias = Literal["planned", "leased", "sent", "confirmed", "rejected", "unknown", "superseded"]
 
@@ -42,6 +44,8 @@ CONFLICTS_MAX: Final = 3
 READS_MAX: Final = 12
 """How often it is looked whether a write has happened, before a person is asked."""
 
+UNANSWERED: Final[tuple[ReplyKind, ...]] = ("throttled", "transient", "unknown")
+"""What a look comes to that saw nothing: it is no look, and is repeated for as long as the vendor is waited for."""
 
 KEYS: Final = UUID("b9b6f4a5-2c0f-5a0e-9d36-6f1f3f0a7c11")
 """The namespace of idempotency keys. It never changes: the same intent has to give the same key."""
@@ -75,7 +79,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Tries(msgspec.Struct, frozen=True, kw_only=True):
-    """What was tried so far: sends and looks since it was made, conflicts met, its age."""
+    """What was tried so far: looks that saw something, other requests (`sends`), conflicts met, for how long."""
 
     sends: int = 0
     reads: int = 0
@@ -97,6 +101,8 @@ PLAIN: Final[dict[ReplyKind, Step]] = {
 
 def after_write(write: WriteClass, kind: ReplyKind, tries: Tries, *, asked_ms: int = 0, jitter: float) -> Step:
     """Return what follows the answer to a write. `asked_ms` is how long the vendor said to wait."""
+    if kind == "auth" and tries.age_ms > AGE_MS_MAX:
+        return Step(Next.REJECT, 0, "the vendor has not accepted the sign-in for too long")
     if kind in PLAIN:
         return PLAIN[kind]
     if kind == "unknown":
@@ -119,13 +125,14 @@ def after_read(
     write: WriteClass, kind: ReplyKind, tries: Tries, *, found: bool | None, asked_ms: int = 0, jitter: float
 ) -> Step:
     """Return what follows a look: `found` says whether what was sent stands there, None if that is open."""
-    if kind in ("throttled", "transient", "unknown"):
-        if tries.reads >= READS_MAX:
+    if kind in UNANSWERED:
+        if tries.age_ms > AGE_MS_MAX:
             return Step(Next.ASK, 0, "it could not be looked up for too long")
-        return Step(Next.READ, max(asked_ms, wait_ms(tries.reads, jitter)), "it could not be looked up")
-    if kind == "auth":
+        pause = wait_ms(tries.reads + tries.sends, jitter)
+        return Step(Next.READ, max(asked_ms, pause), "it could not be looked up")
+    if kind == "auth" and tries.age_ms <= AGE_MS_MAX:
         return PLAIN[kind]
-    if kind in ("config", "data") or found is None or (write == "none" and not found):
+    if kind in ("auth", "config", "data") or found is None or (write == "none" and not found):
         return Step(Next.ASK, 0, "it cannot be found out whether the vendor has it")
     return Step(Next.CONFIRM if found else Next.SEND)
 
@@ -153,9 +160,10 @@ def _find_out(write: WriteClass, tries: Tries, asked_ms: int, jitter: float) -> 
 
 def _look_for(write: WriteClass, tries: Tries, jitter: float) -> Step:
     """The vendor says that it has this already. What it means may take a while to be found there."""
-    if write == "none" or tries.reads >= READS_MAX:
+    times = max(tries.reads, tries.sends - 1)
+    if write == "none" or times >= READS_MAX:
         return Step(Next.ASK, 0, "the vendor says that it has this already, and it cannot be found there")
-    pause = wait_ms(tries.reads, jitter) if tries.reads else 0
+    pause = wait_ms(times, jitter) if tries.reads else 0
     return Step(Next.READ, pause, "the vendor says that it has this already")
 
 
@@ -163,6 +171,19 @@ def _resolve(write: WriteClass, tries: Tries) -> Step:
     if write == "versioned" and tries.conflicts < CONFLICTS_MAX:
         return Step(Next.READ, 0, "the vendor has a newer version")
     return Step(Next.REJECT, 0, "the vendor has another version")
+
+
+def operation(target: Target, action: str, remote_id: str) -> str:
+    """Return the operation by which an object is written; empty if there is none.
+
+    What stands there under an id of the vendor's is changed and never made anew: that would be a second one. Only
+    what is addressed by our own key is the same again, and of what has no handle each state is one of its own.
+    """
+    if action == "void":
+        return target.void
+    if remote_id and target.update:
+        return target.update
+    return "" if remote_id and target.write not in ("upsert", "none") else target.create
 
 
 def idempotency_key(*parts: str | int) -> str:
@@ -187,7 +208,20 @@ def stands(sent: Any, found: Any, paths: Iterable[str] = ()) -> bool:
     return all(_within(holes.at(sent, path), holes.at(found, path)) for path in places)
 
 
+def emptied(told: Mapping[str, Any], now: Mapping[str, Any], blank: str | None) -> dict[str, Any]:
+    """Return `now` with `blank` wherever a single value was told before and nothing is to be there any more."""
+    made = dict(now)
+    for name, before in told.items():
+        if isinstance(before, dict) and isinstance(now.get(name, {}), dict):
+            made[name] = emptied(before, now.get(name, {}), blank)
+        elif name not in now and not isinstance(before, list):
+            made[name] = blank
+    return made
+
+
 def _within(sent: Any, found: Any) -> bool:
+    if sent is None or sent == "":
+        return found is None or found == ""
     if isinstance(sent, dict):
         return isinstance(found, dict) and all(_within(value, found.get(name)) for name, value in sent.items())
     if isinstance(sent, list):

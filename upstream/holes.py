@@ -24,6 +24,10 @@ class NothingThere(LookupError):
     """Nothing was given for a hole; the message names it."""
 
 
+class NoPlace(ValueError):
+    """Something else stands where a table would have to be; the message names it."""
+
+
 def named(text: str) -> Iterator[tuple[str, str]]:
     """Yield the kind and name of each hole."""
     for match in _HOLE.finditer(text):
@@ -100,8 +104,10 @@ def at(body: Any, path: str) -> Any:
 
 
 def put(body: dict[str, Any], path: str, value: Any) -> None:
-    """Put a value at a path, making the tables on the way."""
+    """Put a value at a path, making the tables on the way; raises `NoPlace` where something else is in it."""
     *way, last = path.split(".")
     for step in way:
         body = body.setdefault(step, {})
+        if not isinstance(body, dict):
+            raise NoPlace(f"{path}: has no place, since {step} is no table")
     body[last] = value

@@ -188,6 +188,7 @@ class Inbound:
             version=item.remote_version,
             record=store.from_json(item.body),
             received_at=item.received_at,
+            can_be_asked=_fetch_of(reached, item.object) is not None,
         )
         came = await self._absorb(reached, into, there, item)
         if not isinstance(came, Later) or not came.fetch:

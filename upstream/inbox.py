@@ -11,7 +11,7 @@ and a wrong signature get the same answer.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -190,6 +190,12 @@ class Door:
         await session.execute(_SQL["retire_secrets"], tenant_id, connection_id, secret_id, float(overlap_seconds))
         return secret_id
 
+    async def unfit(self, session: Session, tenant_id: int, connection_id: str, secret: str) -> str:
+        """Return why a secret can never verify a call to the connection; empty if it may."""
+        connection = await connections.read(session, tenant_id, connection_id)
+        rule = self._rule(connection) if connection else None
+        return verify.unfit(rule, secret) if rule else ""
+
     async def secrets(self, tenant_id: int, connection_id: str) -> list[HookSecret]:
         """Return which secrets there are, newest first."""
         async with self._database.transaction(tenant_id) as session:
@@ -266,11 +272,42 @@ def purpose(tenant_id: int, connection_id: str) -> str:
     return f"hook:{tenant_id}:{connection_id}"
 
 
-async def put(session: Session, connection: Connection, source: Source, found: Iterable[Event]) -> tuple[int, int]:
-    """Keep events; return how many were new, and how many had come before."""
-    each = list({event.id: event for event in found}.values())
-    if not each:
-        return 0, 0
+async def put(
+    session: Session,
+    connection: Connection,
+    source: Source,
+    found: Iterable[Event],
+    *,
+    asked_at: datetime | None = None,
+) -> tuple[int, int]:
+    """Keep events; return how many were new, and how many had come before.
+
+    `asked_at`: when what they say was asked for, by the database's clock. It is no newer than that, however
+    late it is kept.
+    """
+    counts = [await _put(session, connection, source, each, asked_at) for each in _rounds(source, found)]
+    return sum(new for new, _ in counts), sum(repeated for _, repeated in counts)
+
+
+def _rounds(source: Source, found: Iterable[Event]) -> list[list[Event]]:
+    """Return events as they are kept: what a poll tells of one record, one state after the other."""
+    if source != "poll":
+        each = list({event.id: event for event in found}.values())
+        return [each] if each else []
+    rounds: list[list[Event]] = []
+    told: Counter[str] = Counter()
+    for event in found:
+        record = event.remote_id or event.id
+        if told[record] == len(rounds):
+            rounds.append([])
+        rounds[told[record]].append(event)
+        told[record] += 1
+    return rounds
+
+
+async def _put(
+    session: Session, connection: Connection, source: Source, each: Sequence[Event], asked_at: datetime | None
+) -> tuple[int, int]:
     rows = [
         (
             str(uuid7()),
@@ -285,7 +322,7 @@ async def put(session: Session, connection: Connection, source: Source, found: I
     ]
     unnamed = [event.id for event in each if not event.is_named]
     place = (connection.tenant_id, connection.connection)
-    stored = await session.fetch(_SQL["put"], *place, source, *store.columns(rows, 7), unnamed)
+    stored = await session.fetch(_SQL["put"], *place, source, *store.columns(rows, 7), unnamed, asked_at)
     if source == "hook":
         await session.execute(_SQL["hooked"], *place, sorted({event.object for event in each}))
     await session.execute(_SQL["notify"], str(connection.tenant_id))

@@ -59,6 +59,7 @@ class There(msgspec.Struct, frozen=True, kw_only=True):
 
     `received_at` is by the database's clock. `is_fresh`: it was asked for then, so it is no older than
     what was known then. `is_ours`: whoever writes to this record at the moment read it, and waits.
+    `can_be_asked`: the system lets us ask for one record, so what is known may come from there.
     """
 
     object: str
@@ -68,6 +69,7 @@ class There(msgspec.Struct, frozen=True, kw_only=True):
     record: dict[str, Any] | None = None
     is_fresh: bool = False
     is_ours: bool = False
+    can_be_asked: bool = True
 
 
 class Later(msgspec.Struct, frozen=True):
@@ -134,8 +136,10 @@ def age(there: There, known: Known) -> Ended | Later | None:
     if known.is_newer_than(there.version):
         return Ended(state="stale", reason="a newer state of it is known", **place)
     orders = [sighting.order(there.version, each) for each in (known.sighting.version, known.confirmed.version) if each]
-    told = [at for at in (known.confirmed_at, known.seen_at) if at is not None]
-    if "unknown" in orders and any(there.received_at < at for at in told):
+    was_confirmed = known.confirmed_at is not None and there.received_at < known.confirmed_at
+    # Of one record the events come one after the other: only what was asked for meanwhile can be newer than this.
+    was_seen = there.can_be_asked and known.seen_at is not None and there.received_at < known.seen_at
+    if ("unknown" in orders and (was_confirmed or was_seen)) or (not orders and was_confirmed):
         return Later("it cannot be told whether this is older than what is known", fetch=True)
     return None
 

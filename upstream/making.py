@@ -52,14 +52,15 @@ def make(rows: tuple[Row, ...], context: Values, jsonnet: Jsonnet | None = None)
     for row in rows:
         try:
             value = value_of(row, context, jsonnet) if holds(row.when, context) else None
+            _check_text(value)
+            if value is not None:
+                before = holes.at(fields, row.target) if row.action == "each" else None
+                holes.put(fields, row.target, [*before, *value] if isinstance(before, list) else value)
         except (ValueError, ArithmeticError, LookupError, RecursionError) as exc:
             inner = getattr(exc, "problems", ())
             problems += inner or [Problem(row.target, str(exc))]
             continue
-        if value is not None:
-            before = holes.at(fields, row.target) if row.action == "each" else None
-            holes.put(fields, row.target, [*before, *value] if isinstance(before, list) else value)
-        elif row.required and holds(row.when, context):
+        if value is None and row.required and holds(row.when, context):
             problems.append(Problem(row.target, f"nothing is found at {_where(row)}, and it is required"))
     return Made(fields, tuple(problems[:PROBLEMS_MAX]))
 
@@ -121,7 +122,25 @@ def as_number(value: Any) -> int | float:
 def _holds(condition: Condition, found: Any) -> bool:
     if condition.equals:
         return any(kinds.same(found, each) for each in condition.equals)
+    if condition.begins:
+        return isinstance(found, str) and found.startswith(condition.begins)
     return (found is not None) is condition.present
+
+
+def _check_text(value: Any) -> None:
+    """Refuse a text that no system takes, and that cannot be stored: with U+0000, or half a character."""
+    if isinstance(value, str) and ("\0" in value or not _is_whole(value)):
+        raise CannotMake("has a character that no system takes: U+0000, or half of one")
+    for part in (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_text(part)
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _where(row: Row) -> str:

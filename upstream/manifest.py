@@ -169,6 +169,9 @@ class ByOffset(_Table, frozen=True, kw_only=True, tag_field="kind", tag="offset"
     size_param: str = ""
     size: int
     first: int = 0
+    overlap: int = 0
+    """So many rows of a page are read again with the next: a row that moves to the end, or goes, while a list is read
+    brings those behind it forward, and they would stand on no page."""
 
 
 class ByPage(_Table, frozen=True, kw_only=True, tag_field="kind", tag="page"):
@@ -255,7 +258,11 @@ class Target(_Table, frozen=True, kw_only=True):
     natural_key: str = ""
     """Path in the fields of what must be unique there: the second guard beside the first."""
     compare: tuple[str, ...] = ()
-    """Paths that say whether what stands there is what was sent; none: all that was sent."""
+    """Paths that say whether what stands there is what was sent; none: all that was sent. A change of something else
+    makes no late object."""
+    clears: Literal["no", "null", "empty"] = "no"
+    """How a field that was told is emptied, at a system that keeps what an update does not name: by null, by an empty
+    text. `no`: what is not named is gone by that."""
     index_lag_seconds: float = 0.0
     requires: tuple[str, ...] = ()
     """Objects that must be there before, if what is written names them."""

@@ -18,6 +18,7 @@ from upstream.manifest import (
     Manifest,
     OAuth2Code,
     Operation,
+    Pagination,
     Session,
     Target,
 )
@@ -152,8 +153,14 @@ def _operation(manifest: Manifest, name: str, operation: Operation) -> Iterator[
         yield (*path, "seconds"), "must be above 0: each call has an end"
     if not all(200 <= status <= 399 for status in operation.success):
         yield (*path, "success"), "only a status from 200 to 399 says that something went well"
-    if isinstance(operation.pagination, ByOffset | ByPage) and operation.pagination.size <= 0:
-        yield (*path, "pagination", "size"), "must be above 0"
+    yield from _pagination(operation.pagination, (*path, "pagination"))
+
+
+def _pagination(pagination: Pagination, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(pagination, ByOffset | ByPage) and pagination.size <= 0:
+        yield (*path, "size"), "must be above 0"
+    elif isinstance(pagination, ByOffset) and not 0 <= pagination.overlap < pagination.size:
+        yield (*path, "overlap"), "must be 0 or more, and below size"
 
 
 def _operation_texts(manifest: Manifest, name: str, operation: Operation) -> Iterator[tuple[Path, str]]:
@@ -171,6 +178,8 @@ def _target(manifest: Manifest, name: str, target: Target) -> Iterator[tuple[Pat
     create = manifest.operations.get(target.create)
     if target.write == "native" and create is not None and not isinstance(create.handle, Handle):
         yield (*path, "create"), f"{target.create!r} has no handle, so the vendor could not know a repeated key"
+    if target.write == "native" and not (target.marker or target.natural_key):
+        yield (*path, "write"), '"native" cannot do without marker or natural_key: by it what was found is known'
     if target.index_lag_seconds < 0:
         yield (*path, "index_lag_seconds"), "must not be below 0"
 
@@ -189,6 +198,8 @@ def _budgets(manifest: Manifest) -> Iterator[tuple[Path, str]]:
         headers = budget.remaining_header or budget.limit_header or budget.usage_header
         if not (budget.limit or budget.concurrency or headers or budget.adapts):
             yield path, "bounds nothing; say limit, concurrency, a header, or adapts"
+        if budget.adapts and not (budget.limit or budget.limit_header or budget.usage_header):
+            yield (*path, "adapts"), "has to begin somewhere: say limit, as much as could ever be, or the header of it"
         if min(budget.limit, budget.concurrency) < 0 or budget.window_seconds <= 0:
             yield path, "limit and concurrency must not be below 0, and window_seconds must be above it"
 

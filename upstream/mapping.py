@@ -32,10 +32,11 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Condition(_Table, frozen=True, kw_only=True):
-    """What must be so: a path into the context, and what may stand there."""
+    """What must be so: a path into the context, and what may stand there, or what a text there begins with."""
 
     path: str
     equals: tuple[Any, ...] = ()
+    begins: str = ""
     present: bool = True
 
 

@@ -232,6 +232,8 @@ def _conditions(conditions: tuple[Condition, ...], path: Path, roots: Sequence[s
         yield from _source(condition.path, (*path, place, "path"), roots)
         if condition.equals and not condition.present:
             yield (*path, place, "present"), "means nothing beside equals"
+        if condition.begins and (condition.equals or not condition.present):
+            yield (*path, place, "begins"), "stands alone, without equals and present"
 
 
 def _source(source: str, path: Path, roots: Sequence[str]) -> Iterator[tuple[Path, str]]:

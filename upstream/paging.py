@@ -64,7 +64,7 @@ def following(pagination: Pagination, page: Page, body: Any, headers: Mapping[st
             url = linked(headers.get("link", ""), "next")
             return Page(url=url) if url else None
         case ByOffset():
-            return _counted(page, pagination.size) if count >= pagination.size else None
+            return _counted(page, pagination.size - pagination.overlap) if count >= pagination.size else None
         case ByPage():
             return _counted(page, 1) if _has_more(pagination, page, headers, count) else None
 

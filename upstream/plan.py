@@ -79,10 +79,13 @@ class Verdict(msgspec.Struct, frozen=True):
 NOTHING: Final = Verdict("nothing")
 
 
-def decide(wish: Wish, known: Known, *, seen_seq: int, mode: str, correct: bool) -> Verdict:
+def decide(
+    wish: Wish, known: Known, *, seen_seq: int, mode: str, correct: bool, matters: tuple[str, ...] = ()
+) -> Verdict:
     """Return what is to be done about a wish that was made of the state `seen_seq`.
 
     `correct`: what the system itself wrote did not stand, so it is told even what it was told before.
+    `matters`: paths of what has to be carried on where the object is closed; without any, all does.
     """
     if known.seen_seq > seen_seq:
         return Verdict("nothing", "it was planned of a newer state meanwhile")
@@ -91,7 +94,7 @@ def decide(wish: Wish, known: Known, *, seen_seq: int, mode: str, correct: bool)
     if wish.problems:
         return Verdict("say")
     if known.closed:
-        return _decide_late(wish, known)
+        return _decide_late(wish, known, matters)
     if _is_said(wish, known, mode) and (known.state == "planned" or not (correct or known.moved)):
         return NOTHING
     return Verdict("say")
@@ -172,13 +175,17 @@ def _is_said(wish: Wish, known: Known, mode: str) -> bool:
     return not known.voided and known.told == wish.fields
 
 
-def _decide_late(wish: Wish, known: Known) -> Verdict:
+def _decide_late(wish: Wish, known: Known, matters: tuple[str, ...]) -> Verdict:
     if known.state in GOING:
         return Verdict("wait", "it is closed there, and what becomes of its last delivery is still open")
     if known.late_open:
         return Verdict("wait", "what becomes of the late object before this one is still open")
-    now = {} if wish.action == "void" else wish.fields
-    return NOTHING if difference(known.told or {}, now) is None else Verdict("late")
+    told, now = known.told or {}, {} if wish.action == "void" else wish.fields
+    if matters:
+        told, now = (
+            {path: found for path in matters if (found := holes.at(each, path)) is not None} for each in (told, now)
+        )
+    return NOTHING if difference(told, now) is None else Verdict("late")
 
 
 def _tables(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from upstream import contexts, making, mappings, outbox, plan, saying, store
+from upstream import connections, contexts, making, mappings, outbox, plan, saying, store
 from upstream.contexts import Reading
 from upstream.plan import Wish
 from upstream.saying import Saying
@@ -61,9 +61,12 @@ async def plan_row(database: Database, row: Row, using: Using) -> Came:
         drafts = await _drafts(reading, row, using)
     waits_on = next((draft.missing for draft in drafts if draft.missing is not None), None)
     ready = [draft for draft in drafts if draft.missing is None]
-    wishes = [wish for draft in ready if (wish := await _wish(draft, using)) is not None]
+    wishes = _each_once([wish for draft in ready if (wish := await _wish(draft, using)) is not None])
     try:
         async with database.transaction(row.tenant_id) as session:
+            if not await connections.stands(session, using.connection):
+                await outbox.put_off(session, row, worker=using.worker, seconds=0.0)
+                return "waits"
             said, reason = await Saying(session, row, using, reading.seq).say(wishes)
             if waits_on is not None or reason:
                 await _put_off(session, row, using, waits_on, reason)
@@ -73,6 +76,11 @@ async def plan_row(database: Database, row: Row, using: Using) -> Came:
     except _LeaseLost:
         return "lost"
     return "planned" if said else "nothing"
+
+
+def _each_once(wishes: Sequence[Wish]) -> list[Wish]:
+    """Return one wish for each object: records that share it, or a record and what it belongs to, make the same."""
+    return list({(wish.object, wish.key): wish for wish in reversed(wishes)}.values())[::-1]
 
 
 async def _done(session: Session, row: Row, using: Using) -> None:

@@ -56,6 +56,8 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     misses: int
     is_quiet: bool
     failures: int
+    asked_at: datetime
+    """When it was leased: nothing that is asked for is older."""
 
     @property
     def standing(self) -> Standing:
@@ -168,25 +170,32 @@ class Polling:
         source = reached.manifest.sources[due.object]
         since = pace.begins(due.standing, source)
         is_news, times_found = False, []
-        asked = {source.since: _said(since, source)}
+        asked, asked_at = {source.since: _said(since, source)}, due.asked_at
         async for reply in reached.caller.pages(source.operation, asked):
             if reply.kind != "ok":
                 raise _Failed(reply)
             found = [_event(due.object, source, item) for item in reply.items]
             times_found += [_moment(reached, due.object, source, item) for item in reply.items]
-            is_news |= await self._stored(reached, due, found)
+            has_news, asked_at = await self._stored(reached, due, found, asked_at)
+            is_news |= has_news
         await self._move_on(reached, due, Found(newest=pace.newest(times_found), is_news=is_news))
 
-    async def _stored(self, reached: Reached, due: Due, found: Sequence[Event]) -> bool:
-        """Store a page; return whether any of it was news."""
+    async def _stored(
+        self, reached: Reached, due: Due, found: Sequence[Event], asked_at: datetime
+    ) -> tuple[bool, datetime]:
+        """Store a page that was asked for then; return whether any of it was news, and when that is settled.
+
+        It shows what stood there when it was asked for: what we had confirmed since is newer.
+        """
         states = store.columns([(event.id, event.remote_id, event.version) for event in found], 3)
         async with self._database.transaction(due.tenant_id) as session:
-            if await session.fetchval(_SQL["holds"], *_place(due), self._worker, LEASE_SECONDS) is None:
+            now = await session.fetchval(_SQL["holds"], *_place(due), self._worker, LEASE_SECONDS)
+            if now is None:
                 raise _LeaseLost
             rows = await session.fetch(_SQL["known"], *_place(due), *states)
             known = {row["event"] for row in rows}
-            await inbox.put(session, reached.connection, "poll", found)
-        return any(event.id not in known for event in found)
+            await inbox.put(session, reached.connection, "poll", found, asked_at=asked_at)
+        return any(event.id not in known for event in found), now
 
     async def _move_on(self, reached: Reached, due: Due, found: Found) -> None:
         source = reached.manifest.sources[due.object]

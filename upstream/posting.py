@@ -35,6 +35,7 @@ DISABLE_SECONDS: Final = 5 * 86_400
 SEND_SECONDS: Final = 20.0
 LEASE_SECONDS: Final = 60.0
 LEASE_MAX: Final = 50
+LEASE_PER_ENDPOINT_MAX: Final = 5
 AT_ONCE_MAX: Final = 10
 LOOK_SECONDS: Final = 2.0
 REPLY_CHARACTERS_MAX: Final = 1_000
@@ -107,7 +108,8 @@ class Posting:
         if not tenants:
             return 0
         async with self._database.transaction(*tenants) as session:
-            rows = await session.fetch(_SQL["lease"], tenants, self._worker, LEASE_SECONDS, LEASE_MAX)
+            limits = (LEASE_MAX, LEASE_PER_ENDPOINT_MAX)
+            rows = await session.fetch(_SQL["lease"], tenants, self._worker, LEASE_SECONDS, *limits)
         room = asyncio.Semaphore(AT_ONCE_MAX)
 
         async def within(posted: Posted) -> None:

@@ -15,9 +15,11 @@ from urllib.parse import quote, quote_plus
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 HIDDEN: Final = "***"
+REPLACED: Final = "\ufffd"
+"""What stands for a character that was there and cannot be kept."""
 TEXT_CHARACTERS_MAX: Final = 8_192
 VALUE_CHARACTERS_MAX: Final = 512
 ITEMS_MAX: Final = 20
@@ -35,10 +37,13 @@ _PRIVATE: Final = re.compile(
 
 
 def hidden(text: str, secrets: Iterable[str]) -> str:
-    """Return the text without the secrets, in any of the ways they are written on the wire."""
-    for secret in sorted(_forms(secrets), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return text
+    """Return the text without the secrets, in any of the ways they are written on the wire, as it can be stored."""
+    return storable(_without(text, _longest_first(secrets)))
+
+
+def storable(text: str) -> str:
+    """Return the text without the one character that the database does not take."""
+    return text.replace("\0", REPLACED)
 
 
 def told(body: bytes, secrets: Iterable[str]) -> str:
@@ -47,20 +52,24 @@ def told(body: bytes, secrets: Iterable[str]) -> str:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return cut(hidden(body[: 4 * TEXT_CHARACTERS_MAX].decode("utf-8", "replace"), secrets))
-    return cut(hidden(msgspec.json.encode(shown(value)).decode(), secrets))
+    forms = _longest_first(secrets)
+    return cut(storable(_without(msgspec.json.encode(shown(value, secrets=forms)).decode(), forms)))
 
 
-def shown(value: Any, name: str = "") -> Any:
-    """Return a value with what its names forbid taken out, and lists and texts cut."""
+def shown(value: Any, name: str = "", secrets: Sequence[str] = ()) -> Any:
+    """Return a value with what its names forbid taken out, and lists and texts cut.
+
+    The secrets are taken out before a text is cut: the beginning of one would not be known for what it is.
+    """
     if isinstance(value, dict):
-        return {key: shown(part, str(key)) for key, part in value.items()}
+        return {key: shown(part, str(key), secrets) for key, part in value.items()}
     if isinstance(value, list):
         rest = len(value) - ITEMS_MAX
-        return [shown(part, name) for part in value[:ITEMS_MAX]] + ([f"… {rest} more"] if rest > 0 else [])
+        return [shown(part, name, secrets) for part in value[:ITEMS_MAX]] + ([f"… {rest} more"] if rest > 0 else [])
     if value is not None and not isinstance(value, bool) and is_hidden(name):
         return HIDDEN
     if isinstance(value, str) and len(value) > VALUE_CHARACTERS_MAX:
-        return f"{value[:VALUE_CHARACTERS_MAX]}… ({len(value)} characters)"
+        return f"{_without(value, secrets)[:VALUE_CHARACTERS_MAX]}… ({len(value)} characters)"
     return value
 
 
@@ -79,6 +88,16 @@ def cut(text: str) -> str:
     if len(text) <= TEXT_CHARACTERS_MAX:
         return text
     return f"{text[:TEXT_CHARACTERS_MAX]}… ({len(text)} characters)"
+
+
+def _without(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _longest_first(secrets: Iterable[str]) -> list[str]:
+    return sorted(_forms(secrets), key=len, reverse=True)
 
 
 def _forms(secrets: Iterable[str]) -> set[str]:

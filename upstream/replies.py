@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from upstream import holes
+from upstream import holes, redaction
 from upstream.calls import Answer, Exchange, Lost, Unsent
 from upstream.manifest import ErrorRule, Manifest, Operation, ReplyKind
 
@@ -27,6 +27,7 @@ MESSAGE_CHARACTERS_MAX: Final = 2_000
 
 UNREACHABLE: Final = "unreachable"
 NO_ROOM: Final = "no_room"
+BUDGET_USED: Final = "budget_used"
 CODES: Final[dict[str, ReplyKind]] = {
     "unreachable": "transient",
     "no_room": "transient",
@@ -214,7 +215,8 @@ def _decoded(body: bytes) -> Any:
 
 
 def _word(value: Any) -> str:
-    return "" if value is None else str(value)
+    """Return a value as text that can be stored."""
+    return "" if value is None else redaction.storable(str(value))
 
 
 def _date_ms(text: str) -> int | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from upstream import delivery, holes, making, plan, remotes, store
+from upstream.mapping import Problem
 from upstream.plan import Known, Wish
 
 if TYPE_CHECKING:
@@ -109,7 +110,14 @@ class Saying:
         return len(intents), waits
 
     def _decide(self, wish: Wish, facts: Known) -> Verdict:
-        return plan.decide(wish, facts, seen_seq=self.seen_seq, mode=self.connection.mode, correct=self.row.correct)
+        return plan.decide(
+            wish,
+            facts,
+            seen_seq=self.seen_seq,
+            mode=self.connection.mode,
+            correct=self.row.correct,
+            matters=self._target(wish).compare,
+        )
 
     async def _known(self, wishes: Sequence[Wish]) -> dict[tuple[str, str], Known]:
         """Return what was said about these objects, and what stands there."""
@@ -149,7 +157,11 @@ class Saying:
         if not path or holes.at(wish.fields, path) is not None:
             return wish
         fields = msgspec.json.decode(msgspec.json.encode(wish.fields))
-        holes.put(fields, path, self._marker(wish))
+        try:
+            holes.put(fields, path, self._marker(wish))
+        except holes.NoPlace as exc:
+            problem = Problem(path, f"the mark by which it is known again cannot be put there ({exc})")
+            return msgspec.structs.replace(wish, problems=(*wish.problems, problem))
         return msgspec.structs.replace(wish, fields=fields)
 
     def _marker(self, wish: Wish) -> str:
@@ -190,6 +202,8 @@ class Saying:
             fields=made.fields,
             problems=made.problems,
         )
+        place = (late.object, late.key)
+        self.alike[place] = await self.session.fetchval(_DELIVERIES["alike"], *self.place, *place, self.seen_seq)
         intent = self._intent(self._marked(late))
         return msgspec.structs.replace(intent, late_of=wish)
 

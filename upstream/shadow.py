@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from upstream import compare, outbox, store
+from upstream import compare, connections, outbox, store
 from upstream.errors import NotReady, UnknownConnection
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ async def promote(
     With `catch_up` all that was recorded is said now, in the backfill lane; returns for how many records.
     """
     async with database.transaction(tenant_id) as session:
+        await connections.turn(session, connection_id)
         found = await _checks(session, tenant_id, connection_id, least)
         if failed := [f"{check.name}: {check.said}" for check in found if not check.passed]:
             raise NotReady(failed)
@@ -110,7 +111,7 @@ async def _checks(session: Session, tenant_id: int, connection_id: str, least: i
     shown = "; ".join(f"{each['object']} {each['key']}: {each['error_message']}" for each in wrong[:3])
     return (
         Check("mode", row["mode"] == "shadow", f"the connection is {row['mode']}"),
-        Check("state", row["state"] == "ok", f"the connection is {row['state']}: {row['state_reason']}"),
+        Check("state", row["state"] == "ok", f"the connection is {row['state']}: {row['state_reason']}".rstrip(": ")),
         Check("mapping", version > 0, f"version {version} holds" if version else "no version is published"),
         Check("recorded", len(seen) >= least, f"{len(seen)} of {least} deliveries were recorded under it"),
         Check("problems", not wrong, f"{len(wrong)} of them could not have been sent: {shown}" if wrong else "none"),

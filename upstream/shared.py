@@ -16,14 +16,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from upstream.bucket import PURPOSES
+from upstream.bucket import PURPOSES, Heard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from upstream import breaker, budgets
     from upstream.breaker import Admitted
-    from upstream.bucket import Heard, Purpose
+    from upstream.bucket import Purpose
     from upstream.budgets import Take
 
 STORE_SECONDS: Final = 1.0
@@ -71,16 +71,24 @@ class Scripts:
 
 
 class Budgets:
-    """The port of `upstream.budgets`, shared. `clock` is for tests; without one the store's clock counts."""
+    """The port of `upstream.budgets`, shared. `clock` is for tests; without one the store's clock counts.
 
-    def __init__(self, store: Redis, alone: budgets.Budgets, clock: Callable[[], int] | None = None) -> None:
+    A pause that a vendor has asked for holds here also when the store was away or forgot it.
+    """
+
+    def __init__(self, store: Redis, alone: budgets.Local, clock: Callable[[], int] | None = None) -> None:
         self._scripts = Scripts(store, clock)
         self._alone = alone
 
     async def take(self, takes: Sequence[Take], purpose: Purpose, slip: str) -> int:
         """Take from all buckets, or from none; return how many ms to wait, 0 if it was taken."""
         said = await self._run("take", takes, (), slip, purpose)
-        return await self._alone.take(takes, purpose, slip) if said is None else said
+        if said is None:
+            return await self._alone.take(takes, purpose, slip)
+        rest = 0 if said else self._alone.rests(takes)
+        if rest:
+            await self._run("settle", takes, [Heard() for _each in takes], slip, purpose)
+        return said or rest
 
     async def settle(self, takes: Sequence[Take], said: Sequence[Heard], slip: str) -> None:
         """Tell that a call has ended, and what its answer said about each bucket."""

@@ -137,7 +137,10 @@ class Mail:
         """Send one mail about all of them."""
         try:
             await asyncio.to_thread(self._send, letter(alerts, self._place))
-        except (OSError, smtplib.SMTPException) as exc:
+        except UnicodeError as exc:
+            # Its own text would quote what could not be written, which may be the password.
+            raise NotTold("user, password and addresses of mail can only be written in ascii") from exc
+        except (OSError, ValueError, smtplib.SMTPException) as exc:
             # The library quotes the server, never the password.
             raise NotTold(f"{type(exc).__name__}: {exc}") from exc
 

@@ -44,9 +44,13 @@ USER_AGENT: Final = "fieldsync"
 BEGAN: Final = "send_request_headers.started"
 """The library's word for the moment from which on something may have reached the peer."""
 
-METADATA: Final = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")})
+METADATA: Final = frozenset(
+    map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+)
 """Where clouds tell machines their secrets, beside the link-local addresses."""
 NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+UNICAST: Final = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is public today. What lies outside may be translated into an address within, or routed there."""
 
 
 class ForbiddenAddress(Exception):
@@ -257,7 +261,8 @@ def may_call(address: Address, *, allow_loopback: bool) -> bool:
     address = _meant(address)
     if address.is_link_local or address.is_multicast or address.is_unspecified or address in METADATA:
         return False
-    return address.is_global or (allow_loopback and (address.is_loopback or address.is_private))
+    is_public = address.is_global and (isinstance(address, ipaddress.IPv4Address) or address in UNICAST)
+    return is_public or (allow_loopback and (address.is_loopback or address.is_private))
 
 
 def _meant(address: Address) -> Address:

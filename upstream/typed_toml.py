@@ -20,7 +20,7 @@ from replication import toml_lines
 from replication.catalog_sheet import did_you_mean, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from replication.toml_lines import Path
 
@@ -72,10 +72,25 @@ def read(text: str, name: str, *, bytes_max: int) -> Page:
 
 def fit(page: Page, table: type[T]) -> T:
     """Return the page as this table, or raise `BadText` with all that does not fit."""
-    problems = [page.said(path, message) for path, message in misfits(page.values, table)]
+    found = (*_unstorable(page.values, ()), *misfits(page.values, table))
+    problems = [page.said(path, message) for path, message in found]
     if problems:
         raise BadText(problems)
     return msgspec.convert(page.values, table)
+
+
+def _unstorable(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield where the one character stands that nothing which is stored or sent can have."""
+    if isinstance(value, str) and "\0" in value:
+        yield path, "has the character U+0000, which cannot be stored"
+    inner: Iterable[tuple[str | int, Any]] = ()
+    if isinstance(value, dict):
+        yield from ((path, f"the key {key!r} has the character U+0000") for key in value if "\0" in key)
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    for key, each in inner:
+        yield from _unstorable(each, (*path, key))
 
 
 def misfits(value: Any, table: type) -> Iterator[tuple[Path, str]]:

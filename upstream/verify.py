@@ -77,13 +77,26 @@ def check(rule: Webhook, request: Incoming, secrets: Sequence[str], now_ms: int)
     late = _out_of_time(rule, request, now_ms)
     if late is not None:
         return late
-    verifies = _WAYS[rule.verify]
-    try:
-        # Every secret is tried, so that the time taken does not tell which of them was right.
-        fits = [verifies(rule, request, secret) for secret in secrets]
-    except _NoKey as exc:
-        return Refused(str(exc))
+    # Every secret is tried, so that the time taken does not tell which of them was right.
+    fits = [_fits(rule, request, secret) for secret in secrets]
     return None if any(fits) else Refused("the signature is not the vendor's")
+
+
+def _fits(rule: Webhook, request: Incoming, secret: str) -> bool:
+    """Tell whether a secret verifies a request; one that is no key verifies none, and takes nothing from the others."""
+    try:
+        return _WAYS[rule.verify](rule, request, secret)
+    except _NoKey:
+        return False
+
+
+def unfit(rule: Webhook, secret: str) -> str:
+    """Return why a secret can never verify a call; empty if it may."""
+    try:
+        _WAYS[rule.verify](rule, Incoming(), secret)
+    except _NoKey as exc:
+        return str(exc)
+    return ""
 
 
 def _out_of_time(rule: Webhook, request: Incoming, now_ms: int) -> Refused | None:

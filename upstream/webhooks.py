@@ -258,7 +258,7 @@ async def gather(database: Database, tenant_id: int) -> int:
             return 0
         changes = await session.fetch(_SQL["changes"], tenant_id, position["changes_seq"], ROWS_PER_TURN)
         conflicts = await session.fetch(_SQL["conflicts"], tenant_id, position["conflict_seq"], ROWS_PER_TURN)
-        dead = await session.fetch(_SQL["dead"], tenant_id, DEAD_DAYS, ROWS_PER_TURN)
+        dead = await _dead(session, tenant_id)
         connections = await session.fetch(_SQL["connections"], tenant_id)
         at = datetime_text(position["at"])
         told = store.from_json(position["connections"])
@@ -343,10 +343,24 @@ def _of_conflict(tenant_id: int, row: dict[str, Any]) -> Message:
     return message(name, "conflict.opened", data, at, part=row["collection"])
 
 
+async def _dead(session: Session, tenant_id: int) -> Sequence[Any]:
+    """Return deliveries that wait for a person and of which no message was made yet, as many as a turn tells."""
+    rows = await session.fetch(_SQL["dead"], tenant_id, DEAD_DAYS)
+    if not rows:
+        return []
+    named = {_dead_id(tenant_id, row): row["delivery_id"] for row in rows}
+    told = {row["message_id"] for row in await session.fetch(_SQL["told"], tenant_id, list(named))}
+    new = [delivery_id for message_id, delivery_id in named.items() if message_id not in told]
+    return await session.fetch(_SQL["dead_ones"], tenant_id, new[:ROWS_PER_TURN])
+
+
 def _of_dead(tenant_id: int, row: dict[str, Any], at: str) -> Message:
     data = {key: value for key, value in row.items() if key != "tried"}
-    name = fixed_id(tenant_id, "dead", row["delivery_id"], row["state"], row["tried"])
-    return message(name, "delivery.dead", data, at, part=row["object"])
+    return message(_dead_id(tenant_id, row), "delivery.dead", data, at, part=row["object"])
+
+
+def _dead_id(tenant_id: int, row: Any) -> str:
+    return fixed_id(tenant_id, "dead", row["delivery_id"], row["state"], row["tried"])
 
 
 def _of_connection(row: dict[str, Any], at: str) -> Message:

@@ -25,6 +25,7 @@ from uuid_utils.compat import uuid7
 from upstream import connections, deliveries, fairness, outbox, planning, store, writing
 from upstream.contexts import Catalogues
 from upstream.deliveries import Deliveries
+from upstream.delivery import AGE_MS_MAX
 from upstream.fairness import Backlog, Wheels
 from upstream.outbox import Portion
 from upstream.sampling import Sampling
@@ -301,6 +302,7 @@ class Worker:
                     FLOUNDER_SECONDS,
                     type(error).__name__,
                     "the delivery could not be carried on; the log has the cause",
+                    AGE_MS_MAX / 1_000,
                 )
 
     def _tell(self, kind: str, what: Row | Delivery, came: str, began: float) -> None:

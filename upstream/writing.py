@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 import asyncpg
 import msgspec
 
-from upstream import delivery, holes
+from upstream import delivery, holes, replies
 from upstream.deliveries import Told, Trouble
 from upstream.delivery import Next, Step
 from upstream.replies import Reply
@@ -150,11 +150,19 @@ class _Writing:
             return Step(Next.ASK, 0, "no answer came, and this vendor cannot be asked")
         if self.in_doubt:
             return Step(Next.READ, self._unripe_ms(unanswered=self.delivery.unanswered))
-        if self.delivery.unresolved and self.target.write != "none":
-            return Step(Next.READ)
+        if self.delivery.unresolved:
+            return self._behind_an_open_one()
         if self.delivery.action == "void" and not self.delivery.remote_id:
             return Step(Next.READ)
         return Step(Next.SEND)
+
+    def _behind_an_open_one(self) -> Step:
+        """An earlier one of the object may stand there. Where that cannot be looked up a person has to say it first."""
+        if self.target.write != "none":
+            return Step(Next.READ)
+        self.trouble = Trouble(kind="unknown", code="earlier_unknown")
+        said = "it is not known whether an earlier state of it was taken: decide on that one first, then retry this one"
+        return Step(Next.REJECT, 0, said)
 
     # Sending.
 
@@ -179,11 +187,7 @@ class _Writing:
         return self._after(reply)
 
     def _operation(self) -> str:
-        """Return the operation by which this is written; empty if there is none."""
-        target = self.target
-        if self.delivery.action == "void":
-            return target.void
-        return target.update if self.delivery.remote_id and target.update else target.create
+        return delivery.operation(self.target, self.delivery.action, self.delivery.remote_id)
 
     async def _call(self, operation: str) -> Reply:
         remote = {"id": self.delivery.remote_id, "version": self.delivery.remote_version}
@@ -196,11 +200,18 @@ class _Writing:
         )
 
     def _values(self) -> dict[str, Any]:
-        return self.delivery.fields
+        """Return what is sent. Where the system keeps what is not named, what was taken away is named as empty."""
+        given = self.delivery
+        if self.target.clears == "no" or given.action == "void" or not given.told:
+            return given.fields
+        return delivery.emptied(given.told, given.fields, None if self.target.clears == "null" else "")
 
     def _after(self, reply: Reply) -> Step:
         """Return what follows the answer to a write."""
         self._note(reply)
+        if reply.code == replies.BUDGET_USED:
+            # It is our own count that has to wait for its window: that is no failure, however often it happens.
+            return Step(Next.SEND, reply.retry_after_ms + round(delivery.FIRST_WAIT_MS * self.jitter()))
         if reply.kind == "ok":
             self._known(reply.id, reply.version)
             return Step(Next.CONFIRM)
@@ -249,11 +260,14 @@ class _Writing:
         operation = target.read if known else target.find
         if not operation:
             return self._unseen()
+        if not known and self._paths and not self._marks:
+            return self._unseen()
         reply = await self._call(operation)
-        if not await self.ledger.looked(self.delivery, _told(operation, reply)):
+        counts = reply.kind not in delivery.UNANSWERED
+        if not await self.ledger.looked(self.delivery, _told(operation, reply), counts=counts):
             self.lost_lease = True
             return Step(Next.READ)
-        self._now(reads=self.delivery.reads + 1, tried=self.delivery.tried + 1)
+        self._now(reads=self.delivery.reads + counts, tried=self.delivery.tried + 1)
         found = self._found(reply, by_id=bool(known))
         return await self._follow(found)
 
@@ -268,7 +282,8 @@ class _Writing:
         """Read what a look gave. What is found by its mark is remembered, so that it is changed and not made anew."""
         if reply.kind not in ("ok", "not_found", "gone"):
             return Found(reply, stands=None)
-        self.in_doubt = False
+        # A search that shows nothing yet is no proof where the same request, under its key, may be repeated anyway.
+        self.in_doubt = self.in_doubt and self.target.write == "native"
         if reply.kind != "ok":
             return Found(reply, stands=False)
         if by_id:
@@ -277,16 +292,25 @@ class _Writing:
             item, remote_id, version = self._match(reply)
         if item is None:
             return Found(reply, stands=False)
+        self.in_doubt = False
         self._known(remote_id, version)
         return Found(reply, stands=delivery.stands(self._values(), item, self.target.compare))
+
+    @property
+    def _paths(self) -> list[str]:
+        """Where that stands by which it is known again; none where the look itself asks for this one alone."""
+        return [path for path in (self.target.marker, self.target.natural_key) if path]
+
+    @property
+    def _marks(self) -> dict[str, Any]:
+        return {path: mark for path in self._paths if (mark := holes.at(self._values(), path)) is not None}
 
     def _match(self, reply: Reply) -> tuple[Any, str, str]:
         """Return the item that bears our mark, its id and version: searches may give more than was asked for."""
         items = reply.items or ([reply.item] if isinstance(reply.item, dict) and reply.id else [])
         places = self.manifest.operations[self.target.find].answer
-        paths = [path for path in (self.target.marker, self.target.natural_key) if path]
         for item in items:
-            if all(delivery.stands(holes.at(self._values(), path), holes.at(item, path)) for path in paths):
+            if all(delivery.stands(mark, holes.at(item, path)) for path, mark in self._marks.items()):
                 return item, str(holes.at(item, places.id) or reply.id), str(holes.at(item, places.version) or "")
         return None, "", ""
 
@@ -323,6 +347,9 @@ class _Writing:
         """Store what it came to."""
         if step.next is Next.CONFIRM:
             return await self._confirm()
+        if step.next is Next.REJECT and self.in_doubt and self.target.write != "upsert":
+            # It is refused now, and may have been taken before: another state of it must not be made beside it.
+            step = Step(Next.ASK, 0, step.reason)
         trouble = self._trouble(step)
         ended = _ENDS[step.next]
         held = await self._store(step, trouble)

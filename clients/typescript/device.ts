@@ -10,31 +10,21 @@ import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, w
 import { gzipSync } from "node:zlib";
 import * as half from "./half.js";
 import type { Act, Copy, Layout } from "./half.js";
+import { Problem, TOO_SLOW, document, isTooLarge, isTooSlow } from "./problem.js";
 import type { Catalogue, Enrolled, Fields, Limits, Mutation, Page, PushAnswer, Verdict } from "./wire.js";
 
 const ATTEMPTS_MAX = 6;
 const WAIT_FIRST_MS = 250;
 const WAIT_MS_MAX = 30_000;
-const ANSWER_MS_MAX = 30_000;
+// The server waits 30 s for a body, and its word that it came too slowly has to arrive.
+const ANSWER_MS_MAX = 60_000;
 const COMPRESS_BYTES_MIN = 1_400;
 const HEAD_BYTES = 8_192;
 const RESTARTS_MAX = 3;
 const STALLED_MAX = 5;
 const NOT_TAKEN = ["refused", "parked", "superseded", "held"];
 const PUSH = "/v1/sync/push";
-const TOO_SLOW = 408;
 const TRANSIENT = [TOO_SLOW, 425, 429, 500, 502, 503, 504];
-
-/** The server answered with a problem document. */
-export class Problem extends Error {
-  constructor(
-    readonly status: number,
-    readonly code: string,
-    readonly told: { [member: string]: unknown },
-  ) {
-    super(`${status} ${code}: ${String(told.detail ?? "")}`);
-  }
-}
 
 interface Answered {
   mutation: Mutation;
@@ -175,7 +165,8 @@ export class Device {
 
   /** A push was settled from its beginning: behind the first number that stands for another mutation, none arrived. */
   private async takeSettled(): Promise<void> {
-    const { applied } = await this.push([]);
+    const told = await this.push([]);
+    const { applied } = told;
     for (let most = applied; most > 0; ) {
       const batch = this.parcel(this.enrolled().limits).slice(0, most).filter(({ n }) => n <= applied);
       if (batch.length === 0) return;
@@ -183,8 +174,12 @@ export class Device {
         this.takeVerdicts(await this.push(batch));
         if (this.kept.outbox[0]?.n === batch[0]?.n) throw new Error(`mutation ${batch[0]?.n} gets no verdict`);
       } catch (error) {
-        if (!(error instanceof Problem) || error.code !== "replica_forked") throw error;
-        most = Math.floor(batch.length / 2);
+        const forked = error instanceof Problem && error.code === "replica_forked";
+        if (!forked && !isTooLarge(error) && !isTooSlow(error)) throw error;
+        if (batch.length === 1 && isTooSlow(error)) throw error;
+        if (batch.length === 1 && isTooLarge(error)) this.expire(batch, told);
+        // Of what was settled each part has its verdict, so that a tx may be asked about in parts.
+        most = Math.max(Math.floor(batch.length / 2), forked ? 0 : 1);
       }
     }
   }
@@ -235,8 +230,8 @@ export class Device {
 
   /** Halve the next push. What is too large alone is given up, so that it blocks nothing behind it. */
   private async sendLess(batch: Mutation[], error: unknown): Promise<void> {
-    const tooLarge = error instanceof Problem && error.code === "too_large";
-    if (!tooLarge && !(error instanceof Problem && error.status === TOO_SLOW)) throw error;
+    const tooLarge = isTooLarge(error);
+    if (!tooLarge && !isTooSlow(error)) throw error;
     const first = batch[0];
     if (first === undefined) throw error;
     if (batch.some(({ tx }) => tx === undefined || tx !== first.tx) && batch.length > 1) {
@@ -250,13 +245,17 @@ export class Device {
     const told = await this.push([]);
     if (told.applied < first) this.kept.withheld.push(...batch.map(({ n }) => n));
     else {
-      const { schema } = this.enrolled();
-      const verdicts = batch.map(({ n, collection, id }) => (
-        { n, verdict: "refused", schema, collection, id, rev: 0, cells: {}, code: "verdict_expired" }));
-      this.takeVerdicts({ ...told, verdicts });
+      this.expire(batch, told);
       this.readAnew();
     }
     this.save();
+  }
+
+  private expire(batch: Mutation[], told: PushAnswer): void {
+    const { schema } = this.enrolled();
+    const verdicts = batch.map(({ n, collection, id }) => (
+      { n, verdict: "refused", schema, collection, id, rev: 0, cells: {}, code: "verdict_expired" }));
+    this.takeVerdicts({ ...told, verdicts });
   }
 
   private async push(mutations: Mutation[]): Promise<PushAnswer> {
@@ -441,7 +440,7 @@ export class Device {
         if (error instanceof Problem && error.status === 401 && !renewed) {
           renewed = true;
           await this.renew();
-        } else if (attempt === ATTEMPTS_MAX || (path === PUSH && error instanceof Problem && error.status === TOO_SLOW) || (error instanceof Problem && !TRANSIENT.includes(error.status))) {
+        } else if (attempt === ATTEMPTS_MAX || (path === PUSH && isTooSlow(error)) || (error instanceof Problem && !TRANSIENT.includes(error.status))) {
           throw error;
         } else {
           const told = error instanceof Problem ? Number(error.told.retry_after_ms ?? 0) : 0;
@@ -473,16 +472,6 @@ export class Device {
     const text = await answer.text();
     if (answer.ok) return JSON.parse(text);
     throw new Problem(answer.status, ...document(text));
-  }
-}
-
-/** A proxy in between may have answered with anything. */
-function document(text: string): [string, { [member: string]: unknown }] {
-  try {
-    const told = JSON.parse(text) as { [member: string]: unknown };
-    return [String(told.code ?? ""), told];
-  } catch {
-    return ["", {}];
   }
 }
 

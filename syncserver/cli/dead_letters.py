@@ -89,12 +89,13 @@ def show(delivery: str, *, tenant: int = 1) -> int:
 
 
 @app.command
-def edit(
+def edit(  # noqa: PLR0913  (each option is an argument)
     delivery: str,
     fields: Path,
     *,
     reason: str,
     retry: bool = False,
+    absent: bool = False,
     new_operation: bool = False,
     tenant: int = 1,
 ) -> int:
@@ -110,6 +111,8 @@ def edit(
         Why.
     retry
         Send it too.
+    absent
+        Somebody has looked: it does not stand there. Needed while nobody knows.
     new_operation
         Send it under a new key. The system then cannot tell it from something else.
     tenant
@@ -122,7 +125,7 @@ def edit(
         return FAILED
 
     async def work(letters: Letters, who: Principal) -> str:
-        wanted = Edit(fields=given, reason=reason, retry=retry, new_operation=new_operation)
+        wanted = Edit(fields=given, reason=reason, retry=retry, absent=absent, new_operation=new_operation)
         changes = await letters.edit(who, delivery, wanted)
         rows = ((each.path, each.change, _json(each.before), _json(each.after)) for each in changes)
         return aligned.table(("path", "change", "before", "after"), rows)

@@ -102,6 +102,8 @@ def draft(connection: str, file: Path, *, note: str = "", tenant: int = 1) -> in
 def validate(connection: str, version: int, *, tenant: int = 1) -> int:
     """Hold a version against our fields, the fields there and captured samples, and print what is wrong.
 
+    Ends with exit code 1 if the version must not be published.
+
     Parameters
     ----------
     connection
@@ -111,11 +113,13 @@ def validate(connection: str, version: int, *, tenant: int = 1) -> int:
     tenant
         Number of the tenant.
     """
+    found: list[Report] = []
 
     async def work(own: Mappings) -> str:
-        return _report(await own.validate(operator(tenant), connection, version))
+        found.append(await own.validate(operator(tenant), connection, version))
+        return _report(found[0])
 
-    return _told(tenant, work)
+    return _told(tenant, work) or (FAILED if not found[0].publishable else outcome.DONE)
 
 
 @app.command

@@ -25,6 +25,7 @@ async def reached(work: Callable[[db.Database, Systems], Awaitable[str]], tenant
             allow_loopback=known.allow_loopback_vendors,
             redis_url=known.redis_url,
             exchange_dir=known.exchange_dir,
+            files=known.files,
         )
         try:
             return await work(database, systems)

@@ -180,6 +180,7 @@ def _tell(options: Options, facts: dict[str, Any], seconds: float) -> None:
         f"  {technician['name']}'s code    {technician['enrolment_code']}\n"
         f"  state                {options.data}\n"
         f"  other commands need  FIELDSYNC_DATABASE_URL={facts['database_url']}\n"
+        f"  those on systems too FIELDSYNC_SECRET_KEYS=$(cat {options.data / settings.KEYS_FILE})\n"
         "  Ctrl-C ends it all"
     )
 

@@ -92,6 +92,7 @@ inbox: Final = Table(
     UniqueConstraint("tenant_id", "connection", "event"),
     Index("inbox_due", "tenant_id", "connection", "due_at", postgresql_where=WAITING),
     Index("inbox_lane", "tenant_id", "connection", "object", "remote_id", "inbox_id", postgresql_where=WAITING),
+    Index("inbox_record", "tenant_id", "connection", "remote_id", "inbox_id"),
     Index("inbox_received", "tenant_id", "connection", "received_at"),
 )
 
@@ -193,7 +194,7 @@ postings: Final = Table(
     ForeignKeyConstraint(
         ["tenant_id", "message_id"], ["messages.tenant_id", "messages.message_id"], ondelete="CASCADE"
     ),
-    Index("postings_due", "tenant_id", "due_at", postgresql_where=WAITING),
+    Index("postings_due", "tenant_id", "endpoint_id", "due_at", postgresql_where=WAITING),
 )
 
 message_attempts: Final = Table(

@@ -6,6 +6,9 @@ Whatever it can do is what the page says, and at each end its copy is the refere
 from __future__ import annotations
 
 import subprocess
+from contextlib import contextmanager
+from random import Random
+from string import ascii_letters
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +20,7 @@ from tests import typescript, vector_cases
 from tests.peers import hub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from clients.device import Device
@@ -287,6 +290,46 @@ async def test_what_is_too_slow_or_too_large_is_parted_and_stops_nothing(program
     assert max(slow) < 12
     assert [(each["verdict"], each.get("code")) for each in told[12:]] == [("refused", "withheld"), ("applied", None)]
     assert (server.value(job, "title"), server.value(job, "meter")) == ("11" * 200, 6)
+
+
+async def test_a_new_replica_asks_in_parts_where_a_proxy_takes_little(programs: Path, tmp_path: Path) -> None:
+    """A 413 without a document halves what is asked, so that enrolling again leaves nothing in doubt."""
+    server = hub.Hub()
+    job = "20000000-0000-4000-8000-000000000001"
+    server.office("create", job, title="Pump", meter=5, assignee_id=hub.ANA)
+    with server.serving() as url:
+        async with typescript.peer(programs, tmp_path / "ana.json", url) as device:
+            await device.ask("enrol", hub.CODE, "phone")
+            await device.sync()
+            for place in range(4):
+                await device.ask("set", "jobs", job, {"title": "".join(Random(place).choices(ascii_letters, k=400))})
+            await lose_answer(server, device)
+            with small_proxy(server, 1_300) as turned_away:
+                await device.ask("enrol", hub.CODE, "phone, again")
+                aside = await device.ask("setAside")
+                await device.ask("set", "jobs", job, {"title": "x" * 200})
+                await device.ask("set", "jobs", job, {"notes": "y" * 200})
+                await device.sync()
+
+    assert turned_away
+    assert aside == []
+    assert (server.value(job, "title"), server.value(job, "notes")) == ("x" * 200, "y" * 200)
+
+
+@contextmanager
+def small_proxy(server: hub.Hub, bytes_max: int) -> Iterator[list[int]]:
+    """Have a proxy turn away larger bodies, in words of its own; give their sizes."""
+    there, sizes = server.answer, list[int]()
+
+    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> hub.Answer:
+        if len(body) <= bytes_max:
+            return there(method, path, headers, body)
+        sizes.append(len(body))
+        return 413, {}, b"<html>"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "answer", answer)
+        yield sizes
 
 
 async def lose_answer(server: hub.Hub, device: Peer) -> None:

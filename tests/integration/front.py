@@ -54,6 +54,12 @@ body = { kind = "json" }
 answer = { id = "id", version = "version" }
 handle = { place = "header", name = "X-Once" }
 
+[operations.change]
+method = "PUT"
+path = "/jobs/${remote.id}"
+effect = "write"
+body = { kind = "json" }
+
 [operations.read]
 method = "GET"
 path = "/jobs"
@@ -64,6 +70,7 @@ answer = { items = "items", id = "id" }
 [targets.job]
 write = "WRITE"
 create = "make"
+update = "change"
 find = "read"
 marker = "mark"
 natural_key = "number"

@@ -21,7 +21,7 @@ from tests.peers import certificates
 from tests.peers.crm import changed
 from tests.peers.post_office import post_office
 from tests.peers.receiver import Receiver
-from upstream import alerts, noticing, signing, sinks
+from upstream import alerts, connections, noticing, signing, sinks
 from upstream.alarms import Alarms
 from upstream.alerts import Finding, Limits
 from upstream.sinks import Mail, NotTold, Place, Told, Webhook
@@ -170,6 +170,19 @@ async def test_a_silent_stop_is_told_against_the_weeks_before(trial):
     assert await Watchman(trial).watch() == []
 
 
+async def test_what_has_been_silent_for_long_is_not_over(trial):
+    """A silence that outlasts the weeks it is compared with, or lasts into the night, is over when something comes."""
+    await trial.run("UPDATE connections SET created_at = now() - interval '60 days'")
+    await traffic(trial, weeks=(1, 2), pieces=50)
+    stopped = await Watchman(trial).watch()
+    await trial.run("UPDATE inbox SET received_at = received_at - interval '1 week'")
+    a_week_later = await Watchman(trial).watch()
+    await traffic(trial, weeks=(0,), pieces=1)
+
+    assert stopped == a_week_later == [("silent", "critical")]
+    assert await Watchman(trial).watch() == []
+
+
 async def test_a_young_connection_is_measured_by_the_weeks_that_it_has_seen(trial):
     """A connection ten days old has one week to be compared with; one of three days has none."""
     await trial.run("UPDATE connections SET created_at = now() - interval '3 days'")
@@ -241,6 +254,21 @@ async def test_what_somebody_else_found_stays_until_they_settle_it(trial):
     assert await Watchman(trial).watch() == []
 
 
+async def test_what_was_noticed_of_a_connection_is_over_with_it(trial):
+    """What answers showed is settled by more answers; a connection that was removed gives none."""
+    tenant, connection = trial.world.tenant, trial.connection.connection
+    subject = f"{connection}/customer"
+    found = Finding(rule=noticing.RULE, subject=subject, severity="critical", message="no name any more")
+    async with trial.database.transaction(tenant) as session:
+        await alerts.report(session, tenant, [found])
+    open_then = await Watchman(trial).watch()
+    async with trial.database.transaction(tenant) as session:
+        await connections.remove(session, tenant, connection)
+
+    assert open_then == [(noticing.RULE, "critical")]
+    assert await Watchman(trial).watch() == []
+
+
 async def test_a_mail_is_sent_about_all_that_is_new(trial):
     """A real mail server gets one mail for two alerts, with both in it and the worst in its subject."""
     async with post_office() as office:
@@ -279,7 +307,10 @@ async def test_a_sink_that_fails_is_tried_again_and_the_other_is_not_told_twice(
 
 
 async def test_a_password_goes_over_tls_only(tmp_path: Path):
-    """With a user the server has to offer TLS, and is signed in at; one without it gets neither password nor mail."""
+    """With a user the server has to offer TLS, and is signed in at; one without it gets neither password nor mail.
+
+    A password that the protocol cannot write down is a place that is not told, and no end of telling.
+    """
     authority, identity = server_identity(tmp_path)
     alert = Told(
         alert_id=str(uuid4()),
@@ -293,6 +324,10 @@ async def test_a_password_goes_over_tls_only(tmp_path: Path):
         resolved_at=None,
     )
     trust = ssl.create_default_context(cafile=str(authority))
+    async with post_office("ops", "p", identity) as office:
+        unwritable = sinks.place(f"smtp://ops:p%C3%A4ss@127.0.0.1:{office.port}", "a@here.example", ["b@here.example"])
+        with pytest.raises(NotTold, match="ascii"):
+            await Mail(unwritable, tls=trust).tell([alert])
     async with post_office("ops", "p:w@d", identity) as office:
         place = sinks.place(f"smtp://ops:p%3Aw%40d@127.0.0.1:{office.port}", "a@here.example", ["b@here.example"])
         await Mail(place, tls=trust).tell([alert])

@@ -247,3 +247,30 @@ async def worker_clients(redis_url: str) -> AsyncIterator[Callable[[], Redis]]:
     yield make
     for client in made:
         await client.aclose()
+
+
+async def test_a_limit_that_only_the_vendor_tells_holds_too(counting: budgets.Budgets, clock: Clock) -> None:
+    """Where none is declared the one in the answers counts, and what they say is left of it."""
+    take = bucket_of(limit=0, window_ms=10_000)
+    free = [await counting.take([take], "interactive", str(n)) for n in range(5)]
+    await counting.settle([take], [Heard(limit=4, remaining=1, ok=True)], "0")
+
+    then = [await counting.take([take], "interactive", f"t{n}") for n in range(2)]
+    clock.now += 10_000 + 10_000 // 20
+
+    assert free == [0] * 5
+    assert (then[0], then[1] > 0) == (0, True)
+    assert await counting.take([take], "interactive", "later") == 0
+
+
+async def test_a_pause_outlives_the_store(store: Redis, clock: Clock) -> None:
+    """A store that comes back empty does not end what a vendor has asked this process for."""
+    counting = shared.Budgets(store, budgets.Local(clock), clock)
+    take = bucket_of(limit=100)
+    await counting.take([take], "normal", "a")
+    await counting.settle([take], [Heard(hold_ms=7_000, throttled=True)], "a")
+    await store.delete(take.key)
+
+    assert await counting.take([take], "normal", "b") == 7_000
+    clock.now += 7_000
+    assert await counting.take([take], "normal", "c") == 0

@@ -9,7 +9,7 @@ from tests.integration import backdoor
 from tests.integration.backdoor import Trial, told
 from tests.integration.world import job, seen
 from tests.peers.vendor.demo import Demo
-from upstream import connections, outbox, worker
+from upstream import connections, deliveries, outbox, worker
 from upstream.outbox import CHANNEL
 from upstream.wakeup import Wakeup
 from upstream.worker import Limits
@@ -179,3 +179,26 @@ async def test_a_failure_of_ours_is_put_off_and_told(world):
     assert row == {"state": "planned", "error_class": "internal", "error_code": "RuntimeError", "later": True}
     assert demo.numbers("upsert") == {job(1): 1}
     assert connection.state == "ok"
+
+
+async def test_a_failure_of_ours_that_lasts_ends_with_a_person(world):
+    """What fails here for days is a dead letter, and not tried for ever."""
+    demo = Demo()
+    async with trial(world, demo) as (made, _):
+
+        async def broken(asked):
+            raise RuntimeError(asked.name)
+
+        made.system = broken
+        await world.order(1)
+        await made.worker().drain()
+        await backdoor.rows(
+            world.database,
+            world.tenant,
+            "UPDATE deliveries SET due_at = now(), made_at = now() - interval '80 hours' RETURNING state",
+        )
+        await made.worker().drain()
+        (dead,) = await deliveries.listed(world.database, world.tenant)
+
+    assert (dead.state, dead.due_at, dead.error_code) == ("rejected", None, "RuntimeError")
+    assert demo.calls == []

@@ -347,3 +347,44 @@ async def test_an_answer_nobody_knows_stays_noted(
     assert (trouble.state, trouble.unsettled) == ("ok", True)
     assert isinstance(found, Unusable)
     assert "cut off" in found.message
+
+
+async def test_what_an_issuer_repeats_of_the_credentials_is_told_to_nobody(
+    keeper: Keeper, database: db.Database, connection: Connection
+) -> None:
+    """Its words stand in the log and at the connection, without the token that it quotes."""
+    place = (connection.tenant_id, connection.connection)
+    await change(database, connection, MOMENTS)
+    held = await keeper.read(*place)
+    assert held is not None
+
+    async def quoting(found: Credential) -> Refused:
+        return Refused("invalid_grant", f"{found.refresh_token} was used\0 already")
+
+    with capture_logs() as said:
+        found = await keeper.usable(*place, quoting)
+    shown = await connections.get(database, *place)
+
+    assert isinstance(found, Unusable)
+    assert "was used" in shown.state_reason
+    assert held.refresh_token not in f"{said} {found} {shown}"
+
+
+async def test_an_issuer_that_wants_a_pause_gets_it_from_those_without_a_token_too(
+    keeper: Keeper, database: db.Database, connection: Connection
+) -> None:
+    """Before the first token there is nothing to send, and still not every call asks."""
+    place = (connection.tenant_id, connection.connection)
+    await keeper.put(*place, {"client_id": "fieldsync", "client_secret": "secret"})
+    asked = []
+
+    async def busy(_found: Credential) -> NotNow:
+        asked.append(1)
+        return NotNow("slow down", retry_after_ms=60_000)
+
+    found = [await keeper.usable(*place, busy) for _ in range(3)]
+    await change(database, connection, "renew_at = clock_timestamp() - interval '1 s'")
+    await keeper.usable(*place, busy)
+
+    assert all(isinstance(each, Unusable) and each.retry_after_ms > 30_000 for each in found)
+    assert len(asked) == 2

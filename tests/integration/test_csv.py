@@ -29,8 +29,8 @@ def quick(monkeypatch):
 @pytest.fixture
 def server(tmp_path):
     """Give an SFTP server with an empty folder."""
-    (tmp_path / "served").mkdir()
-    with sftp.serving(tmp_path / "served") as made:
+    (tmp_path / "1").mkdir()
+    with sftp.serving(tmp_path / "1") as made:
         yield made
 
 
@@ -41,16 +41,16 @@ def over_sftp(server, given=None, **config):
     return _caller(given, named | config)
 
 
-def over_folder(tmp_path, **config):
-    """Return what uses a folder."""
-    return _caller({}, {"folder": "firm"} | config, str(tmp_path / "served"))
+def over_folder(tmp_path, tenant=1, **config):
+    """Return what uses a folder, which lies in the tenant's part of the one that was set aside."""
+    return _caller({}, {"folder": "firm"} | config, str(tmp_path), tenant)
 
 
-def _caller(given, config, exchange_dir=""):
+def _caller(given, config, exchange_dir="", tenant=1):
     async def credential():
         return SimpleNamespace(given=given)
 
-    inner = SimpleNamespace(place=(1, config["folder"] + config.get("port", "")), allow_loopback=True)
+    inner = SimpleNamespace(place=(tenant, config["folder"] + config.get("port", "")), allow_loopback=True)
     inner.credential = credential
     return vendors.dressed("csv", inner, config, exchange_dir=exchange_dir)
 
@@ -59,7 +59,7 @@ def _caller(given, config, exchange_dir=""):
 def caller(request, tmp_path):
     """Give both ways to the same files."""
     if request.param == "folder":
-        (tmp_path / "served").mkdir()
+        (tmp_path / "1").mkdir()
         yield over_folder(tmp_path)
     else:
         yield over_sftp(request.getfixturevalue("server"))
@@ -68,7 +68,7 @@ def caller(request, tmp_path):
 def out(tmp_path):
     """Return the rows of all files that are vouched for, in order, checked as whoever fetches would."""
     found = []
-    for manifest in sorted((tmp_path / "served" / "firm" / "out").glob("*.manifest.json")):
+    for manifest in sorted((tmp_path / "1" / "firm" / "out").glob("*.manifest.json")):
         told = json.loads(manifest.read_text())
         file = manifest.with_name(told["file"])
         assert hashlib.sha256(file.read_bytes()).hexdigest() == told["sha256"]
@@ -82,7 +82,7 @@ def out(tmp_path):
 def marks_of_all_files(tmp_path):
     """Return the marks of all rows that lie there, vouched for or not."""
     found = []
-    for file in (tmp_path / "served" / "firm" / "out").glob("[!.]*.csv"):
+    for file in (tmp_path / "1" / "firm" / "out").glob("[!.]*.csv"):
         with file.open(newline="") as lines:
             found += [row["mark"] for row in csv.DictReader(lines)]
     return found
@@ -90,7 +90,7 @@ def marks_of_all_files(tmp_path):
 
 def bring(tmp_path, name, text, *, manifest=None):
     """Put a file where it is taken from."""
-    folder = tmp_path / "served" / "firm" / "in"
+    folder = tmp_path / "1" / "firm" / "in"
     folder.mkdir(parents=True, exist_ok=True)
     content = text.encode() if isinstance(text, str) else text
     (folder / name).write_bytes(content)
@@ -110,7 +110,7 @@ async def taken(caller, name="customers"):
 
 def files(tmp_path, folder):
     """Return the names of the files in a folder."""
-    there = tmp_path / "served" / "firm" / folder
+    there = tmp_path / "1" / "firm" / folder
     return sorted(each.name for each in there.iterdir()) if there.exists() else []
 
 
@@ -194,15 +194,15 @@ async def test_the_same_file_again_is_noticed_and_another_of_its_name_is_taken(c
         [{"id": "1", "name": "One"}],
     ]
     assert files(tmp_path, "again") == ["customers.csv", "customers.csv.reason.txt"]
-    said = (tmp_path / "served" / "firm" / "again" / "customers.csv.reason.txt").read_text()
+    said = (tmp_path / "1" / "firm" / "again" / "customers.csv.reason.txt").read_text()
     assert "is the same file that was taken at 20" in said
-    kept = [(tmp_path / "served" / "firm" / "done" / name).read_text() for name in files(tmp_path, "done")]
+    kept = [(tmp_path / "1" / "firm" / "done" / name).read_text() for name in files(tmp_path, "done")]
     assert {first, second} <= set(kept)
 
 
 async def test_a_row_that_cannot_be_written_keeps_no_other_back(tmp_path):
     """What the encoding does not have is told as a mistake of that row; the others of the moment arrive."""
-    (tmp_path / "served").mkdir()
+    (tmp_path / "1").mkdir()
     caller = over_folder(tmp_path, encoding="latin-1")
     good, bad = await asyncio.gather(
         caller.call("put_hours", ROW), caller.call("put_hours", {**ROW, "mark": "FSB", "note": "\u2603"})
@@ -238,7 +238,7 @@ async def test_bad_rows_are_put_aside_and_the_others_taken(caller, tmp_path):
     """A row without id or with cells missing is in a file of its own, with line and reason."""
     bring(tmp_path, "customers.csv", "id,name\n1,One\n,Nobody\n3\n4,Four,More\n5,Five\n")
     rows, _ = await taken(caller)
-    with (tmp_path / "served" / "firm" / "bad" / "customers.csv.rows.csv").open(newline="") as lines:
+    with (tmp_path / "1" / "firm" / "bad" / "customers.csv.rows.csv").open(newline="") as lines:
         bad = list(csv.reader(lines))
 
     assert [row["id"] for row in rows] == ["1", "5"]
@@ -269,8 +269,23 @@ async def test_a_file_that_cannot_be_vouched_for_is_put_aside_whole(caller, tmp_
     rows, _ = await taken(caller)
 
     assert rows == []
-    assert reason in (tmp_path / "served" / "firm" / "bad" / "customers.csv.reason.txt").read_text()
+    assert reason in (tmp_path / "1" / "firm" / "bad" / "customers.csv.reason.txt").read_text()
     assert files(tmp_path, "in") == []
+
+
+async def test_a_file_beyond_what_the_operator_allows_is_put_aside(tmp_path):
+    """The limits are the operator's, and the reason names the setting."""
+    caller = over_folder(tmp_path)
+    limited = hooks.Hooks(caller._inner, caller._config, str(tmp_path), feed.Limits(bytes=40, rows=2))
+    bring(tmp_path, "customers-1.csv", "id,name\n1,a\n2,b\n3,c\n")
+    bring(tmp_path, "customers-2.csv", "id,name\n1,a\n" + " " * 40)
+    bring(tmp_path, "customers-3.csv", "id,name\n1,a\n2,b\n")
+
+    rows, _ = await taken(limited)
+    bad = tmp_path / "1" / "firm" / "bad"
+    assert [row["id"] for row in rows] == ["1", "2"]
+    assert "FIELDSYNC_FILE_ROWS_MAX" in (bad / "customers-1.csv.reason.txt").read_text()
+    assert "FIELDSYNC_FILE_BYTES_MAX" in (bad / "customers-2.csv.reason.txt").read_text()
 
 
 async def test_a_file_is_not_put_away_before_its_rows_are_kept(caller, tmp_path):
@@ -309,6 +324,18 @@ async def test_no_folder_outside_of_the_one_that_was_set_aside(tmp_path, folder)
     reply = await over_folder(tmp_path, folder=folder).call("put_hours", ROW)
 
     assert (reply.kind, reply.code) == ("config", "refused")
+
+
+async def test_a_tenant_reaches_no_files_of_another(caller, tmp_path):
+    """The same name of a folder is another folder for another tenant; none leads to the first one's."""
+    bring(tmp_path, "customers-1.csv", "id,name\n7,Meier\n")
+    for name in ("firm", "../1/firm", "1/firm"):
+        other = over_folder(tmp_path, tenant=2, folder=name)
+        assert (await taken(other))[0] == []
+        await other.call("put_hours", ROW)
+
+    assert (files(tmp_path, "in"), files(tmp_path, "out")) == (["customers-1.csv"], [])
+    assert (await taken(caller))[0] == [{"id": "7", "name": "Meier"}]
 
 
 async def test_a_folder_is_off_unless_the_operator_says_where():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import hashlib
 import json
@@ -47,6 +48,7 @@ async def place(way: str, root: Path) -> AsyncIterator[dict[str, Any]]:
     if way == "folder":
         yield {"config": {"folder": "firm"}}
         return
+    await asyncio.to_thread(root.mkdir)
     async with sftp_house.serving(root) as house:
         yield {"config": house.settings, "auth": {"user": sftp_house.USER, "password": sftp_house.PASSWORD}}
 
@@ -119,13 +121,13 @@ async def test_rows_go_out_and_come_in_and_a_killed_worker_writes_no_second_file
     service: Service, postgres_url: str, tmp_path: Path, way: str
 ) -> None:
     """Work orders into files, each once, though the worker is killed; customers from a file, bad rows beside it."""
-    firm = tmp_path / "firm"
+    firm = tmp_path / str(service.tenant) / "firm"
     settings = {"FIELDSYNC_ALLOW_LOOPBACK_VENDORS": "1", "FIELDSYNC_EXCHANGE_DIR": str(tmp_path)}
     database_url = await address(service, postgres_url)
     client = service.client(await service.token(DORA, "integrator"))
     office = service.client(await service.token(DORA, "admin"))
     desk = await service.office()
-    async with place(way, tmp_path) as where:
+    async with place(way, firm.parent) as where:
         here = await connected(client, where)
         for number, title in TITLES.items():
             await desk.create(number, title=title, assignee_id=ANA)

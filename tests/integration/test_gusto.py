@@ -198,6 +198,30 @@ async def test_what_comes_after_payroll_has_run_goes_into_the_next_open_period(f
     assert hours(gusto) == {january: Decimal(2), following: Decimal(5)}
 
 
+MOVED = {"started_at": "2026-01-21T15:00:00Z", "ended_at": "2026-01-21T17:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "left"),
+    [(MOVED, 7), ({"pay_code": "Overtime"}, 7), ({"approved": False}, 5), (None, 5)],
+    ids=["into the next period", "under another earning", "not approved any more", "deleted"],
+)
+async def test_what_was_paid_is_not_paid_again_elsewhere(firm, gusto, edit, left):
+    """Hours that payroll has paid and that belong elsewhere, or to nobody, are taken back from the next period."""
+    entry = await worked(firm, 1, "2026-01-06T15:00:00Z", "2026-01-06T17:00:00Z")
+    await worked(firm, 2, "2026-01-20T15:00:00Z", "2026-01-20T20:00:00Z")
+    assert await firm.work()
+    gusto.run(JANUARY)
+    if edit is None:
+        await firm.world.submit(firm.world.office(seen("time_entries", entry, op="delete")))
+    else:
+        await changed(firm, entry, **edit)
+    assert await firm.work()
+
+    assert hours(gusto)["Ana", "2026-01-05", REGULAR, "Technician"] == Decimal(2)
+    assert sum(hours(gusto).values()) == left
+
+
 async def test_two_payrolls_have_run_meanwhile(firm, gusto):
     """Who comes back after weeks has the hours in the first period that is still open."""
     gusto.run(JANUARY)

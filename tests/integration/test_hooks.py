@@ -158,6 +158,19 @@ async def test_a_secret_that_comes_by_handshake_verifies_nothing_until_somebody_
     assert after.json() == {"new": 1, "repeated": 0}
 
 
+async def test_what_cannot_be_a_secret_is_refused_when_it_is_put(service):
+    """A secret that the way of verifying cannot use would verify nothing, and nobody would hear of it."""
+    told = await connected(service, crm.MANIFEST.replace('"hmac-sha256"', '"hmac-sha256"\nkey_form = "hex"'))
+    desk = service.client(await service.token(role="integrator"))
+    answers = [
+        await desk.post(f"/v1/connections/{told.connection}/hook/secrets", json={"secret": secret})
+        for secret in ("not hex", "c0ffee")
+    ]
+
+    assert (problem(answers[0]), answers[0].json()["detail"]) == ((400, "bad_filter"), "secret: the secret is no hex")
+    assert answers[1].status_code == 200
+
+
 async def test_an_integrator_puts_secrets_sees_events_and_replays_them(told):
     """Secrets are put and never shown; events are listed with what they said; replays are counted."""
     service = told.service

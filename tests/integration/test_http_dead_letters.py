@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from syncserver.commands.upstream import letters
 from tests.integration.backdoor import rows
 from tests.integration.front import MAPPING, Front, front
 from tests.integration.service import ANA, BEN, DORA, problem, uid
@@ -152,7 +153,7 @@ async def test_one_that_the_mapping_could_not_make_is_planned_anew_with_the_pres
 
 
 async def test_what_nobody_knows_is_decided_by_somebody_who_has_looked(service: Service) -> None:
-    """A vendor that cannot be asked: skip and a new operation need `absent`; done needs the id."""
+    """A vendor that cannot be asked: skip, an edit and a new operation need `absent`; done needs the id."""
     async with front(service) as door:
         await door.connect("none")
         _, letter = await given_up(door, service, says=Says(500, {}))
@@ -161,6 +162,8 @@ async def test_what_nobody_knows_is_decided_by_somebody_who_has_looked(service: 
         assert await door.refused("post", place(letter, "skip"), reason="x") == (409, "still_in_doubt")
         doubtful = {"new_operation": True, "reason": "x"}
         assert await door.refused("post", place(letter, "retry"), **doubtful) == (409, "still_in_doubt")
+        other = {"fields": letter["fields"] | {"name": "Boiler, cellar"}, "reason": "x"}
+        assert await door.refused("patch", place(letter), **other) == (409, "still_in_doubt")
         done = await door.ask("post", place(letter, "done"), remote_id="J9", reason="seen in their list")
         await door.work()
 
@@ -182,10 +185,11 @@ async def test_what_is_absent_is_sent_again_and_only_then(service: Service) -> N
         assert len(door.made()) == 1
 
         door.vendor.usual["/jobs"] = Says(201, {"id": "J1"})
-        await door.ask("post", place(letter, "retry"), absent=True, reason="not in their list")
+        edited = letter["fields"] | {"name": "Boiler, cellar"}
+        await door.ask("patch", place(letter), fields=edited, absent=True, retry=True, reason="not in their list")
         await door.work()
         assert (await door.ask("get", place(letter)))["delivery"]["state"] == "confirmed"
-        assert len(door.made()) == 2
+        assert [each["name"] for each in door.made()] == ["Boiler", "Boiler, cellar"]
 
 
 async def test_an_id_that_stands_for_another_object_is_refused(service: Service) -> None:
@@ -261,6 +265,33 @@ async def test_many_are_decided_at_once_by_filter_and_time(service: Service) -> 
         assert await door.refused("post", many, action="burn", filter={}, reason="x") == (400, "bad_request")
         bad = {"since": "yesterday"}
         assert await door.refused("post", many, action="skip", filter=bad, reason="x") == (400, "bad_filter")
+
+
+async def test_it_is_told_that_there_are_more_than_one_word_holds_for(service: Service) -> None:
+    """With one dead letter beyond the most that are decided at once, whoever decides hears of it."""
+    async with front(service) as door:
+        await door.connect()
+        _, letter = await given_up(door, service)
+        async with service.database.transaction(service.tenant) as session:
+            names = [
+                row["attname"]
+                for row in await session.fetch(
+                    "SELECT attname FROM pg_attribute WHERE attrelid = 'deliveries'::regclass AND attnum > 0"
+                    " AND NOT attisdropped AND attname NOT IN ('delivery_id', 'idempotency_key')"
+                )
+            ]
+            columns = ", ".join(names)
+            await session.execute(
+                f"INSERT INTO deliveries (delivery_id, idempotency_key, {columns})"
+                f" SELECT gen_random_uuid(), gen_random_uuid(), {columns}"
+                " FROM deliveries, generate_series(1, $1::integer) WHERE delivery_id = $2",
+                letters.BULK_MAX,
+                letter["delivery"]["id"],
+            )
+        word = {"action": "skip", "filter": {}, "reason": "all of them", "dry_run": True}
+        all_of_them = await door.ask("post", "/v1/dead_letters/bulk", **word)
+
+        assert (all_of_them["found"], all_of_them["more"]) == (letters.BULK_MAX, True)
 
 
 async def test_lists_are_filtered_and_paged(service: Service) -> None:

@@ -193,6 +193,17 @@ async def test_what_a_device_keeps_back_uses_up_its_number(service: Service) -> 
     assert (await ana.settled(*made))["verdicts"] == answer["verdicts"]
 
 
+async def test_what_had_arrived_before_it_was_kept_back_keeps_its_verdict(service: Service) -> None:
+    """A push that was still under way when its device gave it up is no fork: the device is told what became of it."""
+    ana = await service.device()
+    made = ana.edit(1, op="create", set={"title": "long"})
+    settled = await ana.settled(made)
+
+    told = await ana.settled({name: made[name] for name in ("n", "collection", "id")} | {"withheld": True})
+
+    assert told["verdicts"] == settled["verdicts"]
+
+
 async def test_a_push_beyond_the_limit_is_settled_in_part(database_url: str, database: Database) -> None:
     """The hub takes the first mutations and says with which number to go on."""
     async with serving(database_url, wire.Limits(mutations=3, tx=2)) as url:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from tests.integration.crm_trial import CrmTrial
 from tests.integration.world import World, seen
+from tests.peers import crm
 from tests.peers.crm import Crm, changed
 from upstream import inbox
 from upstream.inbox import Span
@@ -97,6 +99,42 @@ async def test_an_older_state_is_stale_and_never_seen(trial, vendor):
     [record] = (await trial.records()).values()
     assert record["name"] == "Meier AG"
     assert await trial.changes() == 1
+
+
+async def test_what_was_said_before_a_confirmation_is_no_edit(trial, vendor):
+    """A whole event without any version that waited while ours was confirmed: it is asked what stands there now."""
+    manifest = trial.manifest
+    plain = {
+        name: msgspec.structs.replace(each, answer=msgspec.structs.replace(each.answer, version=""))
+        for name, each in manifest.operations.items()
+    }
+    webhook = msgspec.structs.replace(manifest.webhook, version="")
+    trial.manifest = msgspec.structs.replace(manifest, webhook=webhook, operations=plain)
+    record_id = await made_here(trial, name="Meier", phone="1")
+    await trial.worker().drain()
+    [row] = vendor.rows["customers"].values()
+    row["mail"] = "m@example.org"
+    await trial.tell(changed(dict(row), "e0", whole=True))
+    rev = (await trial.records())[record_id]["rev"]
+    await trial.world.submit(trial.world.office(seen("customers", record_id, set={"phone": "2"}, base=rev, rev=rev)))
+    await trial.worker().drain()
+    await trial.take_in()
+
+    record = (await trial.records())[record_id]
+    assert (row["phone"], record["phone"], record["email"]) == ("2", "2", "m@example.org")
+
+
+async def test_of_states_without_order_the_last_that_was_told_holds(trial):
+    """Where nobody can be asked and versions are only names, states are taken in as they came; none is called stale."""
+    webhook = msgspec.structs.replace(trial.manifest.webhook, fetch={})
+    trial.manifest = msgspec.structs.replace(trial.manifest, webhook=webhook)
+    for name in ("Here", "There"):
+        row = {"id": "s1", "version": f"tag-{name}", "label": name}
+        await trial.tell(changed(row, name, kind="site", whole=True))
+    await trial.take_in()
+
+    assert await trial.ends() == ["absorbed", "absorbed"]
+    assert [record["name"] for record in (await trial.records("sites")).values()] == ["There"]
 
 
 async def test_the_echo_of_what_was_sent_writes_nothing(trial, vendor):
@@ -207,6 +245,32 @@ async def test_a_record_waits_for_what_it_names_and_asks_for_it(trial, vendor):
     assert (found["name"], found["customer_id"]) == ("Werkstatt", customer)
 
 
+async def test_a_record_waits_for_what_is_just_being_made(world, vendor, monkeypatch):
+    """What comes while its customer is handed over, and not judged yet, is not refused for want of it."""
+    mapping = crm.MAPPING.replace('collection = "sites"', 'collection = "contacts"')
+    trial = await CrmTrial(world, vendor, mapping).begin()
+    customer = vendor.put("c7", name="Meier")
+    person = vendor.put("s1", "sites", label="Ida", customer="c7")
+    submit, told = world.committers.submit, []
+
+    async def slow(tenant, submission):
+        if not told:
+            told.append(await trial.tell(changed(person, "e2", kind="site", whole=True)))
+            await trial.inbound.turn([tenant])
+        return await submit(tenant, submission)
+
+    monkeypatch.setattr(trial.absorber, "_submit", slow)
+    await trial.tell(changed(customer, "e1", whole=True))
+    await trial.take_in()
+    await trial.run("UPDATE inbox SET due_at = now() WHERE state = 'waiting'")
+    await trial.take_in()
+    await trial.close()
+
+    assert set(await trial.ends()) <= {"absorbed", "echo"}
+    [record_id] = await trial.records()
+    assert [each["customer_id"] for each in (await trial.records("contacts")).values()] == [record_id]
+
+
 async def test_the_customer_that_we_are_just_making_there_is_no_new_one(trial, vendor):
     """The vendor tells of our own create before its answer is in: it bears our mark, so it is ours."""
     record_id = await made_here(trial, name="Meier", phone="1")
@@ -267,6 +331,29 @@ async def test_what_a_mapping_cannot_make_fails_and_is_replayed(trial, vendor):
     assert (failed.state, failed.reason) == ("failed", "name: nothing is found at record.title, and it is required")
     assert replayed == 1
     assert [record["name"] for record in (await trial.records()).values()] == ["Meier"]
+
+
+async def test_no_connection_waits_until_another_has_nothing_more(trial):
+    """Whatever one vendor has brought at once, the events of the others are taken up beside it."""
+    tenant = trial.world.tenant
+    await trial.run(
+        "INSERT INTO connections (tenant_id, connection, system, name, rid, manifest, mode) "
+        "SELECT tenant_id, gen_random_uuid(), system, n::text, rid, manifest, mode "
+        "FROM connections, generate_series(1, 5) AS n"
+    )
+    await trial.run(
+        "INSERT INTO inbox"
+        " (tenant_id, inbox_id, connection, event, source, object, remote_id, remote_version, is_whole, body)"
+        " SELECT tenant_id, gen_random_uuid(), connection, n::text, 'hook', 'customer', n::text, '', false, '{}' "
+        "FROM connections, generate_series(1, 60) AS n"
+    )
+    taken = set()
+    for _ in range(60):
+        async with trial.database.transaction(tenant) as session:
+            items = await inbox.lease(session, [tenant], worker=trial.worker_id, seconds=60, limit=2, each=1)
+        taken |= {item.connection for item in items}
+
+    assert len(taken) == 6
 
 
 async def test_a_paused_connection_takes_events_in_and_rests(trial, vendor):

@@ -241,3 +241,17 @@ async def test_interests_hold_from_the_moment_they_are_published(world, trial, c
 
     assert [row.record_id for row in await waiting(world, connection)] == [job(1), job(3)]
     assert await backdoor.open_work(world.database, world.tenant) == 2
+
+
+async def test_a_word_to_plan_anew_is_not_taken_out_with_what_is_being_planned(world, connection):
+    """Whoever plans the record at this moment loses it, since it knows less: the row stays, and is due."""
+    await world.order(1)
+    key = ("work_orders", job(1))
+    await backdoor.mark(world.database, connection, key, correct=True)
+    (row,) = await lease(world, connection)
+
+    await backdoor.mark(world.database, connection, key, correct=True)
+
+    assert not await done(world, row)
+    (again,) = await lease(world, connection, worker=OTHER)
+    assert (again.record_id, again.correct) == (job(1), True)

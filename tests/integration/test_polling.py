@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
 import pytest
 
 from tests.integration.crm_trial import CrmTrial
-from tests.integration.test_inbound import trial, vendor
+from tests.integration.test_inbound import made_here, trial, vendor
+from tests.integration.world import seen
 from tests.peers.crm import changed
+from upstream.connector import Connector
+from upstream.replies import Reply
 
 __all__ = ["trial", "vendor"]  # fixtures of the folder
 
@@ -52,6 +59,69 @@ async def test_a_record_that_changes_twice_in_one_tick_is_not_missed(trial, vend
     await trial.take_in()
 
     assert await names(trial) == ["second"]
+
+
+async def test_a_state_that_comes_back_is_taken_in_again(trial, vendor):
+    """A system without versions, as files are: what it had, has not, and has again holds."""
+    unversioned(trial)
+    row = vendor.put("c1", name="first")
+    for name in ("first", "second", "first"):
+        row["name"] = name
+        await trial.poll()
+        await trial.take_in()
+
+    assert await names(trial) == ["first"]
+
+
+@pytest.mark.parametrize("told", [["second", "first"], ["first", "second", "first"], ["second", "first", "first"]])
+async def test_the_last_of_several_states_in_one_list_holds(trial, vendor, monkeypatch, told):
+    """A record that stands in a list more than once is what is said of it last, however often that was said before."""
+    unversioned(trial)
+    row = vendor.put("c1", name="first")
+    await trial.poll()
+    await trial.take_in()
+    between(monkeypatch, items=[{**row, "name": name} for name in told])
+    for _ in range(2):
+        await trial.poll()
+        await trial.take_in()
+
+    assert await names(trial) == ["first"]
+
+
+async def test_a_page_that_was_asked_for_before_a_confirmation_is_no_edit(trial, vendor, monkeypatch):
+    """What stood there when the page was read, and was told otherwise before it was kept, is no edit of theirs."""
+    unversioned(trial)
+    record_id = await made_here(trial, name="Meier", phone="1")
+    await trial.worker().drain()
+    [row] = vendor.rows["customers"].values()
+    await trial.tell(changed(row, "e0"))
+    await trial.take_in()
+    rev = (await trial.records())[record_id]["rev"]
+    await trial.world.submit(trial.world.office(seen("customers", record_id, set={"phone": "2"}, base=rev, rev=rev)))
+    between(monkeypatch, then=trial.worker().drain, items=[dict(row)])
+    await trial.poll()
+    await trial.take_in()
+
+    assert row["phone"] == (await trial.records())[record_id]["phone"] == "2"
+
+
+def unversioned(made: CrmTrial) -> None:
+    """Have the list say nothing of which state of a record is newer."""
+    source = msgspec.structs.replace(made.manifest.sources["customer"], version="", modified="")
+    made.manifest = msgspec.structs.replace(made.manifest, sources={"customer": source})
+
+
+def between(monkeypatch: pytest.MonkeyPatch, *, items: list[dict[str, Any]], then: Any = None) -> None:
+    """Have each page show these records, and something happen before it is kept."""
+    original = Connector.pages
+
+    async def pages(self: Connector, operation: str, values: Any, **how: Any) -> AsyncIterator[Reply]:
+        async for reply in original(self, operation, values, **how):
+            if then is not None:
+                await then()
+            yield msgspec.structs.replace(reply, items=items)
+
+    monkeypatch.setattr(Connector, "pages", pages)
 
 
 async def test_a_record_that_becomes_visible_late_is_found_in_the_overlap(trial, vendor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tests.integration.firm import HOOK_SECRET, Firm
@@ -9,6 +10,7 @@ from tests.integration.world import ANA, job, seen
 from tests.peers.quickbooks import QuickBooks
 from tests.peers.vendor.company import Drift
 from tests.peers.vendor.faults import Faults
+from upstream.connector import Connector
 
 CUSTOMER = job(800_000)
 GASKET = job(810_000)
@@ -131,6 +133,55 @@ async def test_what_comes_after_it_was_posted_goes_onto_another(firm, books, how
     assert found == dict.fromkeys(("customer", "invoice", "supplementary_invoice", "credit_memo"), "confirmed")
 
 
+async def test_what_is_no_line_makes_no_other_invoice(firm, books):
+    """Another title after the invoice was sent is nothing to bill; another day is for a person, no empty invoice."""
+    order = await completed(firm)
+    assert await firm.work()
+    books.send(books.listed("Invoice")[0]["Id"])
+    await changed(firm, "work_orders", order, title="Boiler, cellar")
+    await firm.work()
+    renamed = await firm.told()
+    await changed(firm, "work_orders", order, completed_at="2026-03-09T05:00:00Z")
+    await firm.work()
+
+    assert {state for _, state, _ in renamed} == {"confirmed"}
+    assert ("invoice", "rejected", "no_late_object") in await firm.told()
+    assert len(books.listed("Invoice")) == 1
+
+
+async def test_what_is_taken_away_here_is_taken_away_there(firm, books):
+    """The vendor keeps what an update does not name; a number that was told and is no more is emptied, once."""
+    await completed(firm)
+    await changed(firm, "customers", job(800_001), email="a@example.org", phone="1")
+    assert await firm.work()
+    await changed(firm, "customers", job(800_001), phone=None)
+    assert await firm.work()
+    [there] = books.listed("Customer")
+    assert (there["PrimaryEmailAddr"], there["PrimaryPhone"]) == (
+        {"Address": "a@example.org"},
+        {"FreeFormNumber": ""},
+    )
+
+    await changed(firm, "customers", job(800_001), email="b@example.org")
+    assert await firm.work()
+    [again] = books.listed("Customer")
+    assert again["SyncToken"] == str(int(there["SyncToken"]) + 1)
+
+
+async def test_a_voided_invoice_is_not_a_paid_one(firm, books):
+    """Both have nothing due; what was voided says so in its note."""
+    first, second = await completed(firm, 1), await completed(firm, 2)
+    assert await firm.work()
+    by_order = {row["PrivateNote"].split()[2].rstrip(":"): row["Id"] for row in books.listed("Invoice")}
+    books.pay(by_order[second], 202.3)
+    await changed(firm, "work_orders", first, status="cancelled")
+    assert await firm.work()
+    await firm.poll()
+
+    found = await firm.records("invoices")
+    assert {each["work_order_id"]: each["status"] for each in found.values()} == {first: "void", second: "paid"}
+
+
 async def test_a_cancelled_job_is_voided_or_credited(firm, books):
     """An invoice that nobody has seen is voided; one that was sent is credited in full."""
     await completed(firm, 1)
@@ -233,6 +284,35 @@ async def test_customers_items_and_invoices_come_in(firm, books):
     assert told.new == 1
     [invoice] = (await firm.records("invoices")).values()
     assert invoice["status"] == "paid"
+
+
+@pytest.mark.parametrize(("overlap", "missed"), [(1, set()), (0, {"Customer 3"})])
+async def test_a_row_that_moves_while_a_list_is_read_hides_no_other(firm, books, monkeypatch, overlap, missed):
+    """A customer that is changed there goes to the end, and the next one forward; without an overlap it is missed."""
+    known = firm.manifest("quickbooks")
+    listing = known.operations["changed_customers"]
+    pages = msgspec.structs.replace(listing.pagination, size=3, overlap=overlap)
+    operations = {**known.operations, "changed_customers": msgspec.structs.replace(listing, pagination=pages)}
+    monkeypatch.setattr(firm, "manifest", lambda _: msgspec.structs.replace(known, operations=operations))
+    ids = [books._put("Customer", {"DisplayName": f"Customer {number}"})["Id"] for number in range(5)]
+    original = Connector.pages
+
+    async def moving(self, operation, values, **how):
+        first = operation == "changed_customers"
+        async for reply in original(self, operation, values, **how):
+            if first:
+                books._put("Customer", {**books.rows["Customer"][ids[0]], "Notes": "again"})
+            first = False
+            yield reply
+
+    monkeypatch.setattr(Connector, "pages", moving)
+    for _ in range(2):
+        await firm.poll()
+        monkeypatch.setattr(Connector, "pages", original)
+        await firm.ask("UPDATE polls SET since = now() + interval '1 hour' RETURNING object")
+
+    found = {fields["name"] for fields in (await firm.records("customers")).values()}
+    assert {f"Customer {number}" for number in range(5)} - found == missed
 
 
 async def test_their_edit_is_taken_in_before_ours_is_written_over_it(firm, books):

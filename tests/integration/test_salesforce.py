@@ -64,10 +64,10 @@ async def test_the_outcome_of_a_job_goes_back_to_its_customer(firm, crm):
     }
     assert row["EndDate"] == "2026-11-01T07:30:00.000+0000"
 
-    await changed(firm, order, title="Boiler, again")
+    await changed(firm, order, title="Boiler, again", summary=None)
     assert await firm.work()
     [row] = crm.rows["WorkOrder"].values()
-    assert row["Subject"] == "Boiler, again"
+    assert (row["Subject"], row["Description"]) == ("Boiler, again", None)
 
     await changed(firm, order, status="cancelled")
     assert await firm.work()

@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from tests.integration.service import ANA, KEYS, Service, problem, uid
 from tests.peers.receiver import Receiver
-from upstream import webhooks
+from upstream import posting, webhooks
 from upstream.posting import DISABLE_SECONDS, SCHEDULE_SECONDS, Posting
 from upstream.transport import Http
 
@@ -142,6 +142,68 @@ async def test_a_conflict_is_told_once(office, receiver):
 
     assert receiver.types == ["conflict.opened"]
     assert receiver.verified(office.secret)["data"]["cell"] == "title"
+
+
+async def test_more_conflicts_under_one_number_than_are_told_in_a_turn(office, receiver, monkeypatch):
+    """Writes that lose take no number: however many conflicts have the same one, each is told, once."""
+    monkeypatch.setattr(webhooks, "ROWS_PER_TURN", 3)
+    await office.add(receiver.url, "conflict.opened")
+    seq = await office.run("SELECT changes_seq FROM message_positions")
+    insert = (
+        "INSERT INTO conflicts (tenant_id, conflict_id, seq, collection, record_id, cell, rule, state, entry)"
+        " SELECT $1, $2 || n, $3, 'work_orders', gen_random_uuid(), 'title', 'rank', 'decided', '' "
+        "FROM generate_series(1, 8) AS n"
+    )
+    await office.run(insert, office.service.tenant, "first", seq)
+    await office.work()
+    await office.run(insert, office.service.tenant, "second", seq + 1)
+    for _ in range(4):
+        await office.work()
+
+    told = [json.loads(request.body)["data"]["conflict"] for request in receiver.came]
+    assert sorted(told) == sorted(f"{which}{n}" for which in ("first", "second") for n in range(1, 9))
+
+
+async def test_more_dead_deliveries_than_are_told_in_a_turn(office, receiver, monkeypatch):
+    """Each is told, once, however many of them wait for a person already."""
+    monkeypatch.setattr(webhooks, "ROWS_PER_TURN", 3)
+    await office.add(receiver.url, "delivery.dead")
+    connection = await office.run(
+        "INSERT INTO connections (tenant_id, connection, system, name, rid, manifest, mode) "
+        "SELECT $1, gen_random_uuid(), 'crm', 'crm', min(rid), 'crm', 'live' FROM replicas RETURNING connection",
+        office.service.tenant,
+    )
+    await office.run(
+        "INSERT INTO deliveries (tenant_id, delivery_id, connection, object, key, collection, record_id, cause_seq,"
+        " seen_seq, action, state, mode, idempotency_key, marker, fields, mapping_version, marked_at)"
+        " SELECT $1, gen_random_uuid(), $2, 'customer', n::text, 'customers', gen_random_uuid(), 1, 1,"
+        " 'upsert', 'rejected', 'live', gen_random_uuid(), 'm', '{}', 1, now() FROM generate_series(1, 8) AS n",
+        office.service.tenant,
+        connection,
+    )
+    for _ in range(4):
+        await office.work()
+
+    told = [json.loads(request.body)["data"]["key"] for request in receiver.came]
+    assert sorted(told) == [str(n) for n in range(1, 9)]
+
+
+async def test_an_endpoint_that_fails_keeps_no_other_waiting(office, receiver, monkeypatch):
+    """However much waits for an address that does not answer, what another wants is told in the same turn."""
+    monkeypatch.setattr(posting, "LEASE_MAX", 4)
+    monkeypatch.setattr(posting, "LEASE_PER_ENDPOINT_MAX", 3)
+    deaf = Receiver()
+    async with deaf.server:
+        deaf.status = 500
+        await office.add(deaf.url, "ping")
+        for _ in range(9):
+            await office.admin.post(f"/v1/webhooks/{office.id}/ping")
+        await office.add(receiver.url, "ping")
+        await office.admin.post(f"/v1/webhooks/{office.id}/ping")
+        await office.posting.turn([office.service.tenant])
+
+    assert receiver.types == ["ping"]
+    assert len(deaf.came) < 9
 
 
 async def test_a_failure_is_tried_again_over_days_and_then_given_up(office, receiver):

@@ -14,8 +14,11 @@ from tests.integration import backdoor
 from tests.integration.backdoor import Trial
 from tests.integration.world import job, seen
 from tests.peers.vendor.demo import KINDS, Demo
-from tests.peers.vendor.faults import Faults
-from upstream import deliveries, delivery
+from tests.peers.vendor.faults import Faults, Script
+from tests.peers.vendor.server import Response
+from tests.peers.vendor.shelf import Shelf
+from upstream import breaker, connections, deadletter, deliveries, delivery
+from upstream.deadletter import Word
 from upstream.delivery import Next, Step
 from upstream.worker import Limits
 
@@ -197,3 +200,164 @@ async def half_way(demo, kind, count):
     async with asyncio.timeout(120 + count / 20):
         while len(demo.shelves[kind].rows) < count / 2:  # noqa: ASYNC110  (the vendor is told by other processes)
             await asyncio.sleep(0.02)
+
+
+async def again_and_again(world, worker, times=3):
+    """Let a worker work, with all pauses at their end, so many times."""
+    for _ in range(times):
+        await worker.drain()
+        await backdoor.rows(
+            world.database,
+            world.tenant,
+            "UPDATE deliveries SET due_at = now(), last_sent_at = last_sent_at - interval '1 hour'"
+            " WHERE due_at IS NOT NULL RETURNING state",
+        )
+
+
+@pytest.mark.parametrize("kind", ["native", "search"])
+async def test_what_cannot_be_changed_there_is_not_made_a_second_time(world, kind):
+    """Where a system has no operation to change an object a changed record is a dead letter, and no new object."""
+    demo = Demo()
+    demo_manifest = demo.manifest.replace(f'update = "{kind}_update"\n', "")
+    async with demo.server:
+        made = Trial(world.database, demo_manifest, backdoor.told(kind))
+        await made.connect(world.tenant, demo.server.url)
+        await world.order(1)
+        await made.worker().drain()
+        await world.submit(world.office(seen("work_orders", job(1), set={"title": "Pump"})))
+        await made.worker().drain()
+        receipts = await backdoor.states(world.database, world.tenant)
+        await made.close()
+
+    assert demo.numbers(kind) == {job(1): 1}
+    assert receipts == {"confirmed": 1, "rejected": 1}
+
+
+@pytest.mark.parametrize("how", ["replanned", "changed"])
+async def test_behind_one_that_nobody_knows_of_nothing_is_sent_where_nothing_can_be_looked_up(world, how):
+    """Planned anew or changed, it waits for a person who decides on the open one; then it is sent."""
+    demo = Demo(Faults({"drop": 1.0}), wait_seconds=30.0)
+    async with trial(world, demo, backdoor.told("none")) as (made, _):
+        await world.order(1)
+        await made.worker().drain()
+        (open_one,) = await deliveries.of_record(world.database, world.tenant, "work_orders", job(1))
+        if how == "changed":
+            await world.submit(world.office(seen("work_orders", job(1), set={"title": "Pump"})))
+        else:
+            async with world.database.transaction(world.tenant) as session:
+                await deadletter.replan(session, world.tenant, open_one.delivery_id, Word(person="Eve"))
+        await made.worker().drain()
+        behind, before = await deliveries.of_record(world.database, world.tenant, "work_orders", job(1))
+        there = demo.numbers("none")
+
+        demo.faults.stop()
+        async with world.database.transaction(world.tenant) as session:
+            await deadletter.done(session, world.tenant, before.delivery_id, Word(person="Eve"), remote_id="")
+            await deadletter.retry(session, world.tenant, behind.delivery_id, Word(person="Eve"))
+        await made.worker().drain()
+        receipts = await backdoor.states(world.database, world.tenant)
+
+    assert (before.state, behind.state, behind.error_code) == ("unknown", "rejected", "earlier_unknown")
+    assert there == {job(1): 1}
+    assert receipts == {"confirmed": 2}
+
+
+async def test_a_search_that_shows_nothing_yet_does_not_let_a_newer_state_make_a_second_object(world):
+    """A key that is known again is repeated until it is answered, before anything newer is told."""
+    demo = Demo(Script("drop", "throttle"))
+    demo.shelves["native"] = Shelf("n-", lag_seconds=3_600.0)
+    async with trial(world, demo, backdoor.told("native")) as (made, _):
+        await world.order(1)
+        await again_and_again(world, made.worker(), times=2)
+        await world.submit(world.office(seen("work_orders", job(1), set={"title": "Pump"})))
+        await asyncio.sleep(0.2)
+        await again_and_again(world, made.worker())
+        receipts = await backdoor.states(world.database, world.tenant)
+
+    assert demo.numbers("native") == {job(1): 1}
+    assert [row.fields["title"] for row in demo.shelves["native"].rows.values()] == ["Pump"]
+    assert receipts == {"confirmed": 2}
+
+
+async def test_a_vendor_that_has_it_and_never_shows_it_ends_with_a_person(world):
+    """`duplicate` and nothing to be found, again and again: it is not sent for ever."""
+    demo = Demo()
+    demo._write = lambda *_: Response(409, {"error": {"code": "there"}})
+    rule = '\n[[errors]]\nkind = "duplicate"\npath = "error.code"\nequals = ["there"]\n'
+    async with demo.server:
+        made = Trial(world.database, demo.manifest + rule, backdoor.told("native"))
+        await made.connect(world.tenant, demo.server.url)
+        await world.order(1)
+        await again_and_again(world, made.worker(), times=delivery.READS_MAX + 2)
+        (dead,) = await deliveries.of_record(world.database, world.tenant, "work_orders", job(1))
+        await made.close()
+
+    assert (dead.state, dead.due_at, dead.error_class) == ("unknown", None, "duplicate")
+    assert dead.tried <= delivery.READS_MAX + 2
+
+
+@pytest.mark.parametrize(
+    "answer", [Response(422, {"error": {"code": "bad\0", "message": "title:\0"}}), Response(422, "title:\0")]
+)
+async def test_an_answer_that_cannot_be_stored_as_it_is_ends_a_delivery_all_the_same(world, answer):
+    """A character that the database does not take is replaced: it is a refusal, not a failure of ours."""
+    demo = Demo()
+    demo._write = lambda *_: answer
+    async with trial(world, demo, backdoor.told("upsert")) as (made, _):
+        await world.order(1)
+        await again_and_again(world, made.worker())
+        (dead,) = await deliveries.of_record(world.database, world.tenant, "work_orders", job(1))
+
+    assert (dead.state, dead.tried) == ("rejected", 1)
+
+
+async def test_a_rest_of_days_costs_no_hope(world):
+    """What waited while its connection rested is as young as when it goes on; only the vendor's absence counts."""
+    demo = Demo(Faults({"throttle": 1.0}))
+    async with trial(world, demo, backdoor.told("upsert")) as (made, connection):
+        place = (world.database, world.tenant, connection.connection)
+        for number in (1, 2):
+            await world.order(number)
+            await made.worker().drain()
+            await connections.set_state(*place, "paused", "holidays")
+        await backdoor.rows(
+            world.database,
+            world.tenant,
+            "UPDATE deliveries SET made_at = now() - interval '80 hours', due_at = now(),"
+            " first_sent_at = first_sent_at - interval '80 hours' RETURNING state",
+        )
+        await connections.set_state(*place, "ok")
+        await asyncio.sleep(0.2)
+        await made.worker().drain()
+        after_rest = await backdoor.states(world.database, world.tenant)
+        await backdoor.rows(
+            world.database,
+            world.tenant,
+            "UPDATE deliveries SET due_at = now(), taken_up_at = NULL,"
+            " first_sent_at = now() - interval '80 hours' RETURNING state",
+        )
+        await asyncio.sleep(0.2)
+        await made.worker().drain()
+        after_absence = await backdoor.states(world.database, world.tenant)
+
+    assert (after_rest, after_absence) == ({"planned": 2}, {"rejected": 2})
+
+
+async def test_a_vendor_that_is_away_is_waited_for_with_what_is_in_doubt_too(world):
+    """A look that nobody answers is no look: however many there were, it is looked on when the vendor is back."""
+    demo = Demo(Script("drop"), lag_seconds=0.0)
+    real = demo._read
+    demo._read = lambda *_: Response(503, {"error": {"code": "slow"}})
+    async with trial(world, demo, backdoor.told("search")) as (made, _):
+        await world.order(1)
+        made._breaker = breaker.Local(lambda: 0)
+        await again_and_again(world, made.worker(), times=delivery.READS_MAX + 3)
+        (waiting,) = await deliveries.of_record(world.database, world.tenant, "work_orders", job(1))
+        demo._read, made._breaker = real, breaker.Local(lambda: 0)
+        await again_and_again(world, made.worker())
+        receipts = await backdoor.states(world.database, world.tenant)
+
+    assert (waiting.state, waiting.due_at is None, waiting.reads) == ("unknown", False, 0)
+    assert waiting.tried > delivery.READS_MAX
+    assert receipts == {"confirmed": 1}
+    assert demo.numbers("search") == {job(1): 1}

@@ -221,3 +221,49 @@ def test_a_delete_keeps_what_it_had_seen_in_its_past() -> None:
 
     assert late.cells["title"].verdict == "absorbed"
     assert not state.records["jobs", ORDER].alive
+
+
+def test_what_is_released_one_by_one_follows_on_itself() -> None:
+    """Edits of one device make no conflict with each other, in whichever order and under whichever number they end."""
+    state = fresh()
+    push(state, ANA, *(edit(n, set={"title": f"{n}"}) for n in range(1, 5)))
+    state.waiting = {Dot(ANA, n) for n in range(1, 6)}
+
+    first = release(state, 1, edit(0, set={"reading": "1"}))
+    third = release(state, 3, edit(0, set={"reading": "3"}))
+    second = release(state, 2, edit(0, set={"reading": "2"}))
+    last = release(state, 5, edit(0, op="delete", base=1))
+    cells = state.records["jobs", ORDER].cells
+
+    verdicts = [each.cells["reading"].verdict for [each] in (first, third, second)]
+    assert verdicts == ["applied", "applied", "absorbed"]
+    assert cells["reading"].value == "3"
+    assert (last[0].verdict, cells["$alive"].value) == ("applied", False)
+    assert [row.entry.cell for row in state.effects.conflicts if row.entry.cell == "reading"] == []
+
+
+def test_a_device_goes_on_after_what_was_released_of_it() -> None:
+    """Its newer edit is meant in place of the older one that waited; what others wrote is unseen as ever."""
+    state = fresh()
+    push(state, ANA, edit(1, set={"title": "1"}))
+    state.waiting = {Dot(ANA, 1)}
+    release(state, 1, edit(0, set={"reading": "held"}))
+
+    [newer] = push(state, ANA, edit(2, set={"reading": "newer"}))
+    [others] = push(state, BEN, edit(1, set={"reading": "Ben's"}))
+
+    assert newer.cells["reading"].verdict == "applied"
+    assert others.cells["reading"].verdict == "superseded"
+
+
+def test_what_was_released_is_united_with_what_its_device_added_since() -> None:
+    """While it waited it was not on the screen, so that a text which adds to the one before it overwrites nothing."""
+    state = fresh()
+    state.catalog = catalogue("text", ', merge = "append"', version=2)
+    push(state, ANA, edit(1, set={"title": "1"}))
+    state.waiting = {Dot(ANA, 1)}
+    release(state, 1, edit(0, set={"reading": "n/a, held"}, was={"reading": "n/a"}))
+
+    push(state, ANA, edit(2, set={"reading": "n/a, newer"}, was={"reading": "n/a"}))
+
+    assert state.records["jobs", ORDER].cells["reading"].value == "n/a, held, newer"

@@ -256,6 +256,8 @@ PROBLEMS = [
     ({"source": "record.number", "number": True}, "'B-7' is no number"),
     ({"source": "record.open", "number": True}, "'True' is no number"),
     ({"action": "jsonnet", "code": "1"}, "no Jsonnet can be run here"),
+    ({"action": "static", "value": {"a": ["b\0"]}}, "has a character that no system takes"),
+    ({"action": "static", "value": {"a\ud800": 1}}, "has a character that no system takes"),
 ]
 
 

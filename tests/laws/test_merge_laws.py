@@ -137,7 +137,7 @@ def test_what_waits_goes_only_by_name_or_by_its_own_writer(history) -> None:
         assert outcome.cell is not None
         gone = [each for each in waiting if each not in outcome.cell.siblings]
 
-        assert all(write.is_own(each.stamp.dot) for each in gone)
+        assert all(write.is_own(each.stamp.made_as) for each in gone)
         assert list(outcome.closed) == gone
 
 

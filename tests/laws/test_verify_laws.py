@@ -170,3 +170,18 @@ def test_a_form_is_signed_by_its_sorted_fields() -> None:
     )
 
     assert is_believed(rule, request, "token")
+
+
+@given(st.sampled_from(["no key", "whsec_short", "whpk_x", "-----BEGIN X-----", "zz"]), BODIES)
+def test_a_secret_that_is_none_takes_nothing_from_the_others(wrong: str, body: bytes):
+    """One that was pasted wrongly beside one that is right: the vendor's calls are believed, nobody else's are."""
+    for rule, request, secret in (
+        by_standard(body),
+        by_edwards(body),
+        by_hmac(body, "sha256", "hex", "hex"),
+        by_hmac(body, "sha1", "base64", "base64"),
+    ):
+        assert (verify.unfit(rule, secret), bool(verify.unfit(rule, wrong))) == ("", True)
+        assert is_believed(rule, request, wrong, secret)
+        assert not is_believed(rule, request, wrong)
+        assert not is_believed(rule, msgspec.structs.replace(request, body=body + b"!"), wrong, secret)

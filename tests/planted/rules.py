@@ -15,7 +15,7 @@ import pytest
 from replication import actor, commit, device, existence, joins, merge, policy, scope
 from replication.joins import MISSING
 from replication.merge import CellOutcome, Write
-from replication.record import ALIVE, Cell
+from replication.record import ALIVE, Cell, Stamp
 from replication.versions import Vector, covers, join
 
 Mistake: TypeAlias = Callable[[pytest.MonkeyPatch], None]
@@ -28,6 +28,11 @@ def own_writes_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(merge, "seen", _by_number)
 
 
+def what_was_released_is_a_strangers(patch: pytest.MonkeyPatch) -> None:
+    """What a person released of a device is in conflict with what the same device wrote before or since."""
+    patch.setattr(Stamp, "made_as", property(lambda stamp: stamp.dot))
+
+
 def everybody_is_sequential(patch: pytest.MonkeyPatch) -> None:
     """An office page that is out of date overwrites what another page of the office wrote."""
     patch.setattr(commit, "SEQUENTIAL", {"device", "hub", "office", "connection", "import"})
@@ -37,7 +42,7 @@ def the_newest_base_counts_as_unseen(patch: pytest.MonkeyPatch) -> None:
     """Off by one: what was seen last counts as not seen."""
 
     def seen(write: Write, cell: Cell) -> bool:
-        return any(write.is_own(stamp.dot) for stamp in cell.stamps()) or write.base > cell.seq
+        return any(write.wrote(stamp) for stamp in cell.stamps()) or write.base > cell.seq
 
     patch.setattr(merge, "seen", seen)
 
@@ -143,7 +148,7 @@ def any_write_closes_what_waits(patch: pytest.MonkeyPatch) -> None:
 
 def nothing_closes_what_waits(patch: pytest.MonkeyPatch) -> None:
     """A device's later word does not take the place of its earlier one that waits."""
-    patch.setattr(merge, "_closes", lambda write, dot: dot in write.closes)
+    patch.setattr(merge, "_closes", lambda write, stamp: stamp.dot in write.closes)
 
 
 def former_holders_are_strangers(patch: pytest.MonkeyPatch) -> None:
@@ -305,6 +310,7 @@ def _boundless(place: merge.Place) -> merge.Place:
 
 MISTAKES: Final[tuple[Mistake, ...]] = (
     own_writes_are_forgotten,
+    what_was_released_is_a_strangers,
     everybody_is_sequential,
     the_newest_base_counts_as_unseen,
     contexts_are_ignored,

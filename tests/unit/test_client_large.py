@@ -12,6 +12,7 @@ import pytest
 from clients import errors
 from replication import wire
 from tests.peers.field import JOB
+from tests.peers.hub import CODE
 
 if TYPE_CHECKING:
     from clients.device import Device
@@ -118,3 +119,60 @@ async def test_what_is_kept_back_once_is_kept_back_for_good(field: Field) -> Non
 
     assert told(reopened) == [(1, "refused", "withheld")]
     assert (reopened.get("jobs", JOB) or {})["title"] == "Pump"
+
+
+async def test_proxy_that_takes_less_than_the_hub_stops_nothing(field: Field) -> None:
+    """It says 413 in no words of the protocol, and that is as much a reason to send less as the hub's own."""
+    for title in ("a", "b", LONG):
+        field.device.edit("jobs", JOB, title=title)
+    field.device.edit("jobs", JOB, notes="old, more")
+    page = (413, {"content-type": "text/html"}, b"<html>Request Entity Too Large</html>")
+    # All four, the first two, the last two, and the long one alone: in its place something short is said.
+    field.hub.faults += [page, "", page, page]
+
+    await field.device.sync()
+
+    assert sent(field) == [[1, 2], [3], [4]]
+    assert told(field.device)[2] == (3, "refused", "withheld")
+    assert not field.device.unsent
+
+
+@pytest.mark.parametrize("lowered", ["bytes", "time"])
+async def test_new_replica_learns_what_was_settled_over_a_narrow_road(field: Field, lowered: str) -> None:
+    """What no longer passes at once is asked about in parts, so that enrolling is possible and nothing is in doubt."""
+    for place in range(8):
+        field.device.edit("jobs", JOB, title=f"{place}" * 200)
+    field.hub.faults += ["lost_answer"] * 6
+    with pytest.raises(errors.Unreachable):
+        await field.device.sync()
+    field.device.edit("jobs", JOB, notes="old, more")
+    if lowered == "time":
+        field.hub.bytes_in_time = 1_500
+    else:
+        field.hub.limits = wire.Limits(bytes=1_500)
+
+    await field.device.enrol(CODE, "Ana's phone, again")
+    await field.device.sync()
+
+    assert list(field.device.set_aside) == []
+    assert told(field.device) == [(1, "applied", None)]
+    assert (field.hub.value(JOB, "title"), field.hub.value(JOB, "notes")) == ("7" * 200, "old, more")
+
+
+async def test_new_replica_does_not_ask_about_what_can_no_longer_be_said(field: Field) -> None:
+    """It was settled, and what became of it stays unknown: the person is left with it, and it is not sent again."""
+    field.device.edit("jobs", JOB, title=LONG)
+    field.hub.faults += ["lost_answer"] * 6
+    with pytest.raises(errors.Unreachable):
+        await field.device.sync()
+    field.hub.limits = wire.Limits(bytes=12_000)
+    field.device.edit("jobs", JOB, notes="old, more")
+
+    await field.device.enrol(CODE, "Ana's phone, again")
+    await field.device.sync()
+
+    (aside,) = field.device.set_aside
+    assert aside.verdict is not None
+    assert (aside.verdict.code, aside.mutation.set["title"]) == ("verdict_expired", LONG)
+    assert told(field.device) == [(1, "applied", None)]
+    assert field.hub.value(JOB, "title") == LONG

@@ -185,10 +185,12 @@ async def test_unsafe_request_is_repeated_only_if_nothing_was_done(
         (problem(403, "fenced"), errors.Fenced),
         (problem(401, "token_expired"), errors.NotAuthorised),
         (problem(400, "bad_request"), errors.Refused),
+        (problem(413, "too_large"), errors.TooMuch),
+        (httpx.Response(413, content=b"<html>"), errors.TooMuch),
         (httpx.Response(404, content=b"<html>"), errors.Refused),
         (httpx.Response(404, content=b"[1]"), errors.Refused),
     ],
-    ids=["forked", "epoch", "fenced", "token", "bad request", "page", "list"],
+    ids=["forked", "epoch", "fenced", "token", "bad request", "large", "large by a proxy", "page", "list"],
 )
 async def test_refusal_has_a_name(answer: httpx.Response, kind: type[errors.Refused]) -> None:
     """A refusal is not repeated, and is raised as what it is."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from upstream import delivery
 from upstream.delivery import Next, Tries
-from upstream.manifest import ReplyKind, WriteClass
+from upstream.manifest import ReplyKind, Target, WriteClass
 
 CLASSES: tuple[WriteClass, ...] = get_args(WriteClass)
 KINDS: tuple[ReplyKind, ...] = get_args(ReplyKind)
@@ -112,3 +112,42 @@ def test_a_mark_fits_where_marks_are_put() -> None:
 def test_what_was_sent_stands_there_or_not(sent: Any, found: Any, paths: tuple[str, ...], stands: bool) -> None:
     """All that was sent is compared, or what the manifest names; what the vendor adds does not matter."""
     assert delivery.stands(sent, found, paths) is stands
+
+
+@pytest.mark.parametrize(
+    ("write", "remote_id", "update", "found"),
+    [
+        ("search", "", "change", "make"),
+        ("search", "7", "change", "change"),
+        ("search", "7", "", ""),
+        ("native", "7", "", ""),
+        ("upsert", "7", "", "make"),
+        ("none", "7", "", "make"),
+    ],
+)
+def test_what_stands_there_is_changed_or_left_alone(write: WriteClass, remote_id: str, update: str, found: str) -> None:
+    """Making it again would be a second one, except where it is addressed by our own key or has no handle."""
+    target = Target(write=write, create="make", update=update, void="void")
+
+    assert delivery.operation(target, "upsert", remote_id) == found
+    assert delivery.operation(target, "void", remote_id) == "void"
+
+
+@pytest.mark.parametrize("kind", delivery.UNANSWERED)
+def test_a_look_that_nobody_answers_is_repeated_for_days(kind: ReplyKind) -> None:
+    """Only time ends it, and then a person is asked."""
+    often = Tries(sends=99, reads=delivery.READS_MAX)
+    late = Tries(age_ms=delivery.AGE_MS_MAX + 1)
+
+    assert delivery.after_read("search", kind, often, found=None, jitter=0.5).next is Next.READ
+    assert delivery.after_read("search", kind, late, found=None, jitter=0.5).next is Next.ASK
+
+
+def test_a_sign_in_that_one_operation_does_not_accept_ends_with_a_person() -> None:
+    """It is waited for as long as a vendor that is away, and no longer."""
+    late = Tries(age_ms=delivery.AGE_MS_MAX + 1)
+
+    assert delivery.after_write("upsert", "auth", FEW, jitter=0.5).next is Next.PAUSE
+    assert delivery.after_write("upsert", "auth", late, jitter=0.5).next is Next.REJECT
+    assert delivery.after_read("search", "auth", FEW, found=None, jitter=0.5).next is Next.PAUSE
+    assert delivery.after_read("search", "auth", late, found=None, jitter=0.5).next is Next.ASK

@@ -140,6 +140,7 @@ WRONG = [
     ),
     ('target = "name", source', 'target = "name.first", source', "'name.first' is no field of ours"),
     ('equals = ["approved"]', 'equals = ["approved"], present = false', "means nothing beside equals"),
+    ('equals = ["approved"]', 'equals = ["approved"], begins = "app"', "stands alone, without equals and present"),
 ]
 
 

@@ -12,6 +12,7 @@ from replication.wire import Limits
 from syncserver import settings
 from syncserver.commands.upkeep import Rules
 from upstream import jsonnet, signing, worker
+from upstream.vendors.csv import feed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +80,8 @@ def test_who_is_told_what_is_wrong_is_taken() -> None:
         | {
             settings.HOOK_BYTES: "1000",
             settings.DOCUMENT_BYTES: "1000",
+            "FIELDSYNC_FILE_BYTES_MAX": "2000",
+            "FIELDSYNC_FILE_ROWS_MAX": "20",
             settings.ALERT_WEBHOOK: "https://ops.example/told",
         }
         | {settings.ALERT_SECRET: signing.written(b"s" * 32), settings.SMTP: "smtp://ops:p%40w@mail.example"}
@@ -87,7 +90,7 @@ def test_who_is_told_what_is_wrong_is_taken() -> None:
     )
     told, mail = given.alarming, given.alarming.mail
 
-    assert given.hook_bytes_max == 1_000
+    assert (given.hook_bytes_max, given.files) == (1_000, feed.Limits(bytes=2_000, rows=20))
     assert (told.webhook_url, told.webhook_secret) == ("https://ops.example/told", b"s" * 32)
     assert mail is not None
     assert (mail.host, mail.port, mail.user, mail.password) == ("mail.example", 587, "ops", "p@w")

@@ -59,7 +59,7 @@ async def _log_in(
     try:
         url = base_url or holes.filled(manifest.base_url, names)
         call = calls.build(operation, url, {**names, "value": {}})
-    except (holes.NothingThere, calls.Unfit) as exc:
+    except (holes.NothingThere, holes.NoPlace) as exc:
         return Refused("not_given", str(exc))
     exchange = await http.send(call, seconds=RENEW_SECONDS, identity=signing.identity(names["auth"]))
     if not isinstance(exchange, Answer):

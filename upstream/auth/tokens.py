@@ -114,9 +114,10 @@ def read(answer: Answer, token_seconds: int, host_from: str = "", refresh_second
     except (msgspec.DecodeError, UnicodeDecodeError):
         body = None
     said = body if isinstance(body, dict) else {}
-    if answer.status < 300 and isinstance(said.get("access_token"), str):
+    token = said.get("access_token")
+    if answer.status < 300 and isinstance(token, str) and token:
         return Granted(
-            token=said["access_token"],
+            token=token,
             seconds=_seconds(said.get("expires_in"), token_seconds),
             refresh_token=str(said.get("refresh_token") or ""),
             refresh_seconds=_seconds(_refresh_end(said), refresh_seconds),

@@ -83,7 +83,7 @@ end
 local function wait_of(state, rule)
   if state.held > now then return state.held - now end
   if rule.concurrency > 0 and is_full(state, rule) then return FULL_WAIT end
-  if rule.limit == 0 or has_room(state, rule, now) then return 0 end
+  if limit_of(state, rule) == 0 or has_room(state, rule, now) then return 0 end
   local ends = {}
   for number in pairs(state.slots) do ends[#ends + 1] = (tonumber(number) + SLOTS + 1) * width_of(rule) end
   table.sort(ends)
@@ -111,7 +111,7 @@ end
 
 local function take(state, rule)
   forget(state, rule)
-  if rule.limit > 0 then
+  if limit_of(state, rule) > 0 then
     local slot = slot_of(state, floor(now / width_of(rule)))
     slot[mine] = slot[mine] + cost_of(rule, limit_of(state, rule))
   end
@@ -133,6 +133,7 @@ end
 
 local function adapt(state, rule, said)
   local declared = (state.told ~= 0 and state.told or rule.limit) * 1000
+  if declared == 0 then return end
   local present = state.limit ~= 0 and state.limit or declared
   if said.throttled and now >= state.cut then
     state.limit = max(1000, floor(present / 2))
@@ -144,8 +145,8 @@ end
 
 local function settle(state, rule, said)
   state.running[slip] = nil
-  if said.limit > 0 and rule.limit > 0 then state.told = said.limit end
-  if said.remaining >= 0 and rule.limit > 0 then correct(state, rule, said) end
+  if said.limit > 0 then state.told = said.limit end
+  if said.remaining >= 0 and limit_of(state, rule) > 0 then correct(state, rule, said) end
   if said.hold_ms > 0 then state.held = max(state.held, now + said.hold_ms) end
   if rule.adapts then adapt(state, rule, said) end
 end

@@ -56,7 +56,11 @@ SELECT c.connection::text AS subject, c.name, extract(epoch FROM now() - c.creat
           AND d.ended_at > w.till - make_interval(secs => $2) AND d.ended_at <= w.till)
        + (SELECT count(*) FROM inbox AS i
           WHERE i.tenant_id = c.tenant_id AND i.connection = c.connection
-            AND i.received_at > w.till - make_interval(secs => $2) AND i.received_at <= w.till) AS pieces
+            AND i.received_at > w.till - make_interval(secs => $2) AND i.received_at <= w.till) AS pieces,
+       EXISTS (
+         SELECT FROM alerts AS a
+         WHERE a.tenant_id = c.tenant_id AND a.rule = 'silent' AND a.subject = c.connection::text AND a.resolved_at IS NULL
+       ) AS is_open
 FROM connections AS c
 CROSS JOIN LATERAL (
   SELECT g.weeks, now() - make_interval(weeks => g.weeks) AS till FROM generate_series(0, 2) AS g (weeks)
@@ -118,12 +122,15 @@ SET seen_at = now(), message = excluded.message,
 RETURNING a.alert_id::text, a.rule, a.subject, a.severity, a.message, a.opened_at, xmax = 0 AS is_new
 
 -- name: resolve
--- Of these rules, what was not seen this time.
+-- Of these rules, what was not seen this time; of others, what was reported of an object of a connection that is not
+-- there any more, so that nobody would settle it.
 UPDATE alerts AS a SET resolved_at = now(), due_at = now(), tries = 0
-WHERE a.tenant_id = $1 AND a.resolved_at IS NULL AND a.rule = ANY ($2::text[])
-  AND NOT EXISTS (
+WHERE a.tenant_id = $1 AND a.resolved_at IS NULL
+  AND CASE WHEN a.rule = ANY ($2::text[]) THEN NOT EXISTS (
     SELECT FROM unnest($3::text[], $4::text[]) AS g (rule, subject) WHERE g.rule = a.rule AND g.subject = a.subject
-  )
+  ) ELSE a.subject ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/' AND NOT EXISTS (
+    SELECT FROM connections AS c WHERE c.tenant_id = $1 AND c.connection::text = split_part(a.subject, '/', 1)
+  ) END
 RETURNING a.alert_id::text, a.rule, a.subject, a.severity, a.message, a.opened_at, a.resolved_at
 
 -- name: settle

@@ -26,6 +26,14 @@ WHERE tenant_id = $1
 ORDER BY name
 
 -- name: set_state
+-- What was tried before the connection rested is as old as when it goes on: it was not the vendor that was away.
+WITH goes_on AS (
+  SELECT FROM connections WHERE tenant_id = $1 AND connection = $2 AND state <> 'ok' AND $3 = 'ok'
+), taken_up AS (
+  UPDATE deliveries SET taken_up_at = now()
+  WHERE tenant_id = $1 AND connection = $2 AND due_at IS NOT NULL AND first_sent_at IS NOT NULL
+    AND EXISTS (SELECT FROM goes_on)
+)
 UPDATE connections SET state = $3, state_reason = $4 WHERE tenant_id = $1 AND connection = $2 RETURNING connection
 
 -- name: set_mode
@@ -45,6 +53,15 @@ RETURNING connection
 -- A statement of its own, before the interests are written: groups that began without them have ended
 -- when it returns, and whatever is settled later sees them.
 SELECT pg_advisory_xact_lock($1, $2)
+
+-- name: hold_still
+-- Shared, for the transaction: while something is planned, the connection neither goes live nor gets another mapping.
+-- A statement of its own, so that what is read after it is what whoever turned the connection left.
+SELECT pg_advisory_xact_lock_shared($1, hashtext($2))
+
+-- name: turn
+-- What is being planned as the connection was is stored when this returns; what is planned later sees what it became.
+SELECT pg_advisory_xact_lock($1, hashtext($2))
 
 -- name: set_mapping
 UPDATE connections SET mapping_version = $3 WHERE tenant_id = $1 AND connection = $2 RETURNING rid
@@ -76,6 +93,13 @@ WHERE tenant_id = $1 AND connection = $2
 FOR UPDATE
 
 -- name: put
+WITH goes_on AS (
+  SELECT FROM connections WHERE tenant_id = $1 AND connection = $2 AND state <> 'ok' AND $9 = 'ok'
+), taken_up AS (
+  UPDATE deliveries SET taken_up_at = now()
+  WHERE tenant_id = $1 AND connection = $2 AND due_at IS NOT NULL AND first_sent_at IS NOT NULL
+    AND EXISTS (SELECT FROM goes_on)
+)
 UPDATE connections
 SET name = $3, base_url = $4, config = $5::text::jsonb, in_flight_max = $6, backfill_share = $7, backfill_paused = $8,
     state = $9, state_reason = $10, mode = $11

@@ -69,8 +69,16 @@ UPDATE connections SET state = 'reauthorise', state_reason = $3
 WHERE tenant_id = $1 AND connection = $2 AND state = 'ok'
 
 -- name: resume_connection
-UPDATE connections SET state = 'ok', state_reason = ''
-WHERE tenant_id = $1 AND connection = $2 AND state = 'reauthorise'
+-- What was tried before is as old as now: it was not the vendor that was away.
+WITH goes_on AS (
+  UPDATE connections SET state = 'ok', state_reason = ''
+  WHERE tenant_id = $1 AND connection = $2 AND state = 'reauthorise'
+  RETURNING tenant_id, connection
+)
+UPDATE deliveries AS d
+SET taken_up_at = now()
+FROM goes_on AS g
+WHERE d.tenant_id = g.tenant_id AND d.connection = g.connection AND d.due_at IS NOT NULL AND d.first_sent_at IS NOT NULL
 
 -- name: expiries
 SELECT c.tenant_id, c.connection::text, e.kind, extract(epoch FROM e.at - clock_timestamp())::float8 AS seconds

@@ -23,6 +23,10 @@ LEFT JOIN LATERAL (
   LIMIT 1
 ) AS d ON true
 
+-- name: alike
+-- How many deliveries of a key were made of the same state.
+SELECT count(*) FROM deliveries WHERE tenant_id = $1 AND connection = $2 AND object = $3 AND key = $4 AND seen_seq = $5
+
 -- name: supersede
 -- What was planned and not begun, or given up, is overtaken by what knows more.
 WITH older AS MATERIALIZED (
@@ -112,7 +116,8 @@ SELECT d.tenant_id, d.delivery_id::text, d.connection::text, d.object, d.key, d.
        d.late_object, d.late_key, d.covers, d.sends, d.reads, d.conflicts, d.tried, d.marked_at,
        coalesce(d.remote_id, CASE WHEN NOT r.voided THEN r.remote_id END, '') AS remote_id,
        coalesce(d.remote_version, CASE WHEN NOT r.voided THEN r.remote_version END, '') AS remote_version,
-       (extract(epoch FROM now() - coalesce(d.taken_up_at, d.made_at)) * 1000)::bigint AS age_ms,
+       CASE WHEN NOT r.voided THEN r.fields END AS told,
+       (extract(epoch FROM now() - coalesce(d.taken_up_at, d.first_sent_at, now())) * 1000)::bigint AS age_ms,
        (extract(epoch FROM now() - d.last_sent_at) * 1000)::bigint AS since_sent_ms,
        coalesce((
          SELECT true FROM deliveries AS p
@@ -155,9 +160,10 @@ UPDATE attempts SET request = $4, status = $5, reply = $6, outcome = $7, took_ms
 WHERE tenant_id = $1 AND delivery_id = $2 AND n = $3
 
 -- name: looked
+-- $11 whether something was seen: a vendor that is away is waited for by time, not by looks.
 WITH going AS (
   UPDATE deliveries
-  SET reads = reads + 1, tried = tried + 1, leased_until = now() + make_interval(secs => $4)
+  SET reads = reads + $11::boolean::integer, tried = tried + 1, leased_until = now() + make_interval(secs => $4)
   WHERE tenant_id = $1 AND delivery_id = $2 AND leased_by = $3 AND coalesce(leased_until, '-infinity') > now()
   RETURNING tenant_id, delivery_id, tried
 )

@@ -59,22 +59,35 @@ RETURNING secret_id
 
 -- name: put
 -- What is there already is counted. An event without a name of its own ($11) may truly have happened again,
--- so it is looked at again, whoever is at it; one that the vendor named has happened once.
+-- so it is looked at again, whoever is at it; one that the vendor named has happened once. A state that a poll
+-- finds once more after another one of the same record has come back, and goes behind that one. $12: when what
+-- it says was asked for, if it was.
 INSERT INTO inbox AS i (
-  tenant_id, inbox_id, connection, event, source, object, remote_id, remote_version, is_whole, body
+  tenant_id, inbox_id, connection, event, source, object, remote_id, remote_version, is_whole, body, received_at
 )
-SELECT $1, g.inbox_id, $2, g.event, $3, g.object, g.remote_id, g.remote_version, g.is_whole, g.body
+SELECT $1, g.inbox_id, $2, g.event, $3, g.object, g.remote_id, g.remote_version, g.is_whole, g.body,
+       coalesce($12::timestamptz, now())
 FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::boolean[], $10::text[])
   AS g (inbox_id, event, object, remote_id, remote_version, is_whole, body)
 ON CONFLICT (tenant_id, connection, event) DO UPDATE
 SET times = i.times + 1,
     (inbox_id, state, received_at, due_at, tries, ended_at, leased_by, leased_until) = (
-      SELECT CASE WHEN i.state = 'waiting' THEN i.inbox_id ELSE excluded.inbox_id END, 'waiting', now(), now(), 0, NULL, NULL,
-             NULL
-      WHERE excluded.event = ANY ($11::text[])
-      UNION ALL
-      SELECT i.inbox_id, i.state, i.received_at, i.due_at, i.tries, i.ended_at, i.leased_by, i.leased_until
-      WHERE excluded.event <> ALL ($11::text[])
+      SELECT s.*
+      FROM (
+        SELECT excluded.event = ANY ($11::text[]) AS is_again, $3 = 'poll' AND EXISTS (
+          SELECT FROM inbox AS n
+          WHERE n.tenant_id = i.tenant_id AND n.connection = i.connection AND n.object = i.object
+            AND n.remote_id = i.remote_id AND n.inbox_id > i.inbox_id
+        ) AS is_back
+      ) AS a
+      CROSS JOIN LATERAL (
+        SELECT CASE WHEN i.state = 'waiting' AND NOT a.is_back THEN i.inbox_id ELSE excluded.inbox_id END, 'waiting',
+               excluded.received_at, now(), 0, NULL::timestamptz, NULL::uuid, NULL::timestamptz
+        WHERE a.is_again OR a.is_back
+        UNION ALL
+        SELECT i.inbox_id, i.state, i.received_at, i.due_at, i.tries, i.ended_at, i.leased_by, i.leased_until
+        WHERE NOT (a.is_again OR a.is_back)
+      ) AS s
     )
 RETURNING (xmax = 0) AS is_new
 
@@ -90,12 +103,14 @@ WHERE tenant_id = $1 AND connection = $2 AND object = ANY ($3::text[])
 
 -- name: lease
 -- Of each record of the vendor's the oldest event, while the connection rests not. An event that names no
--- record waits for none.
+-- record waits for none. Connections have their turns by chance, so that none waits for another to have nothing more.
 UPDATE inbox AS i
 SET leased_by = $2::uuid, leased_until = now() + make_interval(secs => $3), tries = i.tries + 1
 FROM (
   SELECT s.tenant_id, s.inbox_id
-  FROM connections AS c
+  FROM (
+    SELECT tenant_id, connection FROM connections WHERE tenant_id = ANY ($1::integer[]) AND state = 'ok' ORDER BY random()
+  ) AS c
   CROSS JOIN LATERAL (
     SELECT s.tenant_id, s.inbox_id
     FROM inbox AS s
@@ -110,7 +125,6 @@ FROM (
     LIMIT $5
     FOR UPDATE SKIP LOCKED
   ) AS s
-  WHERE c.tenant_id = ANY ($1::integer[]) AND c.state = 'ok'
   LIMIT $4
 ) AS w
 WHERE i.tenant_id = w.tenant_id AND i.inbox_id = w.inbox_id
@@ -220,11 +234,13 @@ SELECT authority FROM replicas WHERE tenant_id = $1 AND rid = $2
 SELECT catalog_version FROM counters WHERE tenant_id = $1
 
 -- name: locals
--- Our ids of what references name: by what was taken in, and by what we sent.
+-- Our ids of what references name: by what was taken in, and by what we sent. What is announced and not judged yet is
+-- not there, and would be missed.
 SELECT g.object, g.remote_id, coalesce(s.record_id::text, r.key) AS record_id
 FROM unnest($3::text[], $4::text[]) AS g (object, remote_id)
 LEFT JOIN sightings AS s
   ON s.tenant_id = $1 AND s.connection = $2 AND s.object = g.object AND s.remote_id = g.remote_id
+    AND s.pending::jsonb #>> '{mutation,op}' IS DISTINCT FROM 'create'
 LEFT JOIN remotes AS r
   ON r.tenant_id = $1 AND r.connection = $2 AND r.object = g.object AND r.remote_id = g.remote_id
 WHERE coalesce(s.record_id::text, r.key) IS NOT NULL

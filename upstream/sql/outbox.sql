@@ -58,7 +58,8 @@ WITH woken AS (
 SELECT pg_notify('fieldsync_work', w.tenant_id::text) FROM (SELECT DISTINCT tenant_id FROM woken) AS w
 
 -- name: mark
--- $5 lane, $6 correct. What is there already stays, and becomes as urgent as the more urgent of the two.
+-- $5 lane, $6 correct. What is there already stays, and becomes as urgent as the more urgent of the two. With `correct`
+-- it is planned of what is known now: whoever is planning it at this moment loses it.
 INSERT INTO outbox AS o (tenant_id, connection, collection, record_id, seq, from_seq, cause_rid, lane, correct)
 SELECT r.tenant_id, $2, r.collection, r.record_id, r.rev, r.rev, 0, $5, $6
 FROM unnest($3::text[], $4::text[]) AS g (collection, record_id)
@@ -70,7 +71,9 @@ CROSS JOIN LATERAL (
 ) AS r
 ON CONFLICT (tenant_id, connection, collection, record_id) DO UPDATE
 SET correct = o.correct OR excluded.correct, lane = CASE WHEN excluded.lane = 'live' THEN 'live' ELSE o.lane END,
-    due_at = CASE WHEN excluded.correct THEN now() ELSE o.due_at END
+    due_at = CASE WHEN excluded.correct THEN now() ELSE o.due_at END,
+    leased_by = CASE WHEN excluded.correct THEN NULL ELSE o.leased_by END,
+    leased_until = CASE WHEN excluded.correct THEN NULL ELSE o.leased_until END
 RETURNING o.record_id
 
 -- name: backfill

@@ -26,7 +26,7 @@ FROM (
 ) AS w
 WHERE p.tenant_id = w.tenant_id AND p.connection = w.connection AND p.object = w.object
 RETURNING p.tenant_id, p.connection::text, p.object, p.since, p.polled_at, p.hooked_at, p.misses, p.is_quiet,
-          p.failures
+          p.failures, clock_timestamp() AS asked_at
 
 -- name: has_hooks
 SELECT EXISTS (
@@ -41,9 +41,10 @@ FROM connections AS c
 WHERE c.tenant_id = ANY ($1::integer[]) AND c.state = 'ok' AND c.mapping_version IS NOT NULL
 
 -- name: holds
+-- The time, if the lease is still held; it begins anew.
 UPDATE polls SET leased_until = now() + make_interval(secs => $5)
 WHERE tenant_id = $1 AND connection = $2 AND object = $3 AND leased_by = $4 AND leased_until > now()
-RETURNING object
+RETURNING clock_timestamp()
 
 -- name: known
 -- Which of these states a webhook has told already, or a poll before.

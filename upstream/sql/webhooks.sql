@@ -67,21 +67,35 @@ ORDER BY seq
 LIMIT $3
 
 -- name: conflicts
--- A conflict takes no number of its own: those at the position itself are read again, and are told once.
+-- A conflict takes no number of its own: those at the position itself are read again, and are told once. However
+-- many have the same number, all of them are read, or those behind would never be.
 SELECT seq, conflict_id, collection, record_id::text, cell, rule, state, made_at
 FROM conflicts
-WHERE tenant_id = $1 AND seq >= $2
-ORDER BY seq
-LIMIT $3
+WHERE tenant_id = $1 AND seq = $2
+UNION ALL (
+  SELECT seq, conflict_id, collection, record_id::text, cell, rule, state, made_at
+  FROM conflicts
+  WHERE tenant_id = $1 AND seq > $2
+  ORDER BY seq
+  FETCH FIRST $3 ROWS WITH TIES
+)
 
 -- name: dead
--- Deliveries that wait for a person, of the last days.
-SELECT delivery_id::text, connection::text, object, key, collection, record_id::text, state, tried, error_class,
-       error_code, error_message
+-- Deliveries that wait for a person, of the last days: by what their messages are known.
+SELECT delivery_id::text, state, tried
 FROM deliveries
 WHERE tenant_id = $1 AND (state = 'rejected' OR (state = 'unknown' AND due_at IS NULL)) AND mode = 'live'
   AND coalesce(ended_at, last_sent_at, made_at) > now() - make_interval(days => $2)
-LIMIT $3
+ORDER BY delivery_id
+
+-- name: told
+SELECT message_id::text FROM messages WHERE tenant_id = $1 AND message_id = ANY ($2::uuid[])
+
+-- name: dead_ones
+SELECT delivery_id::text, connection::text, object, key, collection, record_id::text, state, tried, error_class,
+       error_code, error_message
+FROM deliveries
+WHERE tenant_id = $1 AND delivery_id = ANY ($2::uuid[])
 
 -- name: connections
 SELECT connection::text, system, name, state, state_reason FROM connections WHERE tenant_id = $1
@@ -103,17 +117,27 @@ FROM unnest($2::uuid[], $3::uuid[]) AS g (endpoint_id, message_id)
 ON CONFLICT DO NOTHING
 
 -- name: lease
+-- Of each endpoint so many of the oldest, of those that fail last: what waits for one keeps no other waiting.
 UPDATE postings AS p
 SET leased_by = $2::uuid, leased_until = now() + make_interval(secs => $3), tries = p.tries + 1
 FROM (
   SELECT s.tenant_id, s.endpoint_id, s.message_id
-  FROM postings AS s
-  JOIN endpoints AS e ON e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id AND e.state = 'on'
-  WHERE s.tenant_id = ANY ($1::integer[]) AND s.state = 'waiting' AND s.due_at <= now()
-    AND (s.leased_until IS NULL OR s.leased_until < now())
-  ORDER BY s.due_at
+  FROM (
+    SELECT e.tenant_id, e.endpoint_id
+    FROM endpoints AS e
+    WHERE e.tenant_id = ANY ($1::integer[]) AND e.state = 'on'
+    ORDER BY e.failing_since IS NOT NULL, random()
+  ) AS e
+  CROSS JOIN LATERAL (
+    SELECT s.tenant_id, s.endpoint_id, s.message_id
+    FROM postings AS s
+    WHERE s.tenant_id = e.tenant_id AND s.endpoint_id = e.endpoint_id AND s.state = 'waiting' AND s.due_at <= now()
+      AND (s.leased_until IS NULL OR s.leased_until < now())
+    ORDER BY s.due_at
+    LIMIT $5
+    FOR UPDATE SKIP LOCKED
+  ) AS s
   LIMIT $4
-  FOR UPDATE OF s SKIP LOCKED
 ) AS w
 JOIN endpoints AS e ON e.tenant_id = w.tenant_id AND e.endpoint_id = w.endpoint_id
 JOIN messages AS m ON m.tenant_id = w.tenant_id AND m.message_id = w.message_id

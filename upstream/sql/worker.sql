@@ -70,8 +70,15 @@ CROSS JOIN LATERAL (
 WHERE c.state = 'ok' AND c.mode = 'live' AND w.waiting > 0 AND NOT (l.lane = 'backfill' AND c.backfill_paused)
 
 -- name: flounder
--- Something failed here, not there. What was sent may have happened.
-UPDATE deliveries
-SET state = CASE WHEN state IN ('sent', 'unknown') THEN 'unknown' ELSE 'planned' END, leased_by = NULL, leased_until = NULL,
-    due_at = now() + make_interval(secs => $4), error_class = 'internal', error_code = $5, error_message = $6
-WHERE tenant_id = $1 AND delivery_id = $2 AND leased_by = $3
+-- Something failed here, not there. What was sent may have happened. After $7 seconds of that a person is asked.
+UPDATE deliveries AS d
+SET state = CASE WHEN d.state IN ('sent', 'unknown') THEN 'unknown' WHEN g.goes_on THEN 'planned' ELSE 'rejected' END,
+    due_at = CASE WHEN g.goes_on THEN now() + make_interval(secs => $4) END,
+    ended_at = CASE WHEN g.goes_on OR d.state IN ('sent', 'unknown') THEN d.ended_at ELSE now() END,
+    leased_by = NULL, leased_until = NULL, error_class = 'internal', error_code = $5, error_message = $6
+FROM (
+  SELECT coalesce(s.taken_up_at, s.made_at) > now() - make_interval(secs => $7) AS goes_on
+  FROM deliveries AS s
+  WHERE s.tenant_id = $1 AND s.delivery_id = $2
+) AS g
+WHERE d.tenant_id = $1 AND d.delivery_id = $2 AND d.leased_by = $3

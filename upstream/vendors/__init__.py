@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from upstream.connector import Connector
     from upstream.contract import Contract
     from upstream.manifest import Manifest
+    from upstream.vendors.csv.feed import Limits
     from upstream.writing import Caller
 
 HOOKS: Final[dict[str, Callable[[Connector, Mapping[str, str]], Caller]]] = {
@@ -73,13 +74,21 @@ def mappings(name: str) -> dict[str, str]:
     return {each.name.removesuffix(".toml"): each.read_text() for each in files if each.name.endswith(".toml")}
 
 
-def dressed(name: str, connector: Connector, config: Mapping[str, str], *, exchange_dir: str = "") -> Caller:
+def dressed(
+    name: str,
+    connector: Connector,
+    config: Mapping[str, str],
+    *,
+    exchange_dir: str = "",
+    files: Limits | None = None,
+) -> Caller:
     """Return what carries out a system's operations: its hook, with the connector behind it, or the connector.
 
-    `exchange_dir` is the folder that the operator set aside for files; empty: there is none.
+    `exchange_dir` is the folder that the operator set aside for files; empty: there is none. `files`: how large one
+    may be that is taken.
     """
     if name == FILES:
-        return csv.Hooks(connector, config, exchange_dir)
+        return csv.Hooks(connector, config, exchange_dir, files)
     return HOOKS[name](connector, config) if name in HOOKS else connector
 
 

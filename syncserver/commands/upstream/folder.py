@@ -53,6 +53,13 @@ effect = "write"
 body = {{ kind = "json" }}
 answer = {{ id = "id", version = "version" }}
 
+[operations.change_job]
+method = "PUT"
+path = "/jobs/${{remote.id}}"
+effect = "write"
+body = {{ kind = "json" }}
+answer = {{ id = "id", version = "version" }}
+
 [operations.find_job]
 method = "GET"
 path = "/jobs"
@@ -64,6 +71,7 @@ answer = {{ items = "items", id = "id", version = "version" }}
 [targets.job]
 write = "search"
 create = "make_job"
+update = "change_job"
 find = "find_job"
 marker = "reference"
 index_lag_seconds = 5.0
@@ -96,6 +104,18 @@ grade = "{grade}"
 form = "json"
 
 [operations.make_job.body]
+reference = {{ type = "text", required = true, note = "Our mark." }}
+name = {{ type = "text", required = true }}
+
+[operations.change_job]
+method = "PUT"
+path = "/jobs/{{id}}"
+does = "Changes a job."
+source = "To be filled in."
+grade = "{grade}"
+form = "json"
+
+[operations.change_job.body]
 reference = {{ type = "text", required = true, note = "Our mark." }}
 name = {{ type = "text", required = true }}
 

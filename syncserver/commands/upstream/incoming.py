@@ -74,6 +74,8 @@ class Inboxes:
         if not 0 <= new.overlap_seconds <= OVERLAP_SECONDS_MAX:
             raise BadFilter(f"overlap_seconds: 0 to {OVERLAP_SECONDS_MAX}, in which the former secrets verify too")
         async with self._database.transaction(who.tenant_id) as session:
+            if reason := await self._door.unfit(session, who.tenant_id, connection_id, new.secret):
+                raise BadFilter(f"secret: {reason}")
             secret_id = await self._door.put_secret(
                 session, who.tenant_id, connection_id, new.secret, overlap_seconds=new.overlap_seconds
             )

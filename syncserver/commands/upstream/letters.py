@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LIMIT: Final = 100
 LIMIT_MAX: Final = 500
 BULK_MAX: Final = 500
+"""How many one word holds for; one more is looked for, to tell whether there are."""
 TEXT_CHARACTERS_MAX: Final = 200
 STATES: Final[tuple[str, ...]] = get_args(State)
 DEAD: Final = ("rejected", "unknown")
@@ -236,9 +237,7 @@ class Letters:
         most = min(max(1, bulk.limit), BULK_MAX)
         names = {name: value for name, value in msgspec.structs.asdict(bulk.filter).items() if name not in _TIMES}
         sought = Sought(**names, since=since, until=until)
-        found = await deliveries.listed(
-            self._database, who.tenant_id, _filter(sought, dead=True), limit=min(most + 1, deliveries.LIST_MAX)
-        )
+        found = await deliveries.listed(self._database, who.tenant_id, _filter(sought, dead=True), limit=most + 1)
         chosen, decision = found[:most], Decision(reason=bulk.reason, absent=bulk.absent)
         left: list[Left] = []
         acts = {"retry": self.retry, "replan": self.replan, "skip": self.skip}

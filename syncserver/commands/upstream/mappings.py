@@ -156,7 +156,8 @@ class Mappings:
                 return kept.schema
             manifest = self._systems.manifest(connection)
             document = await documents.needed(self._database, who.tenant_id, connection_id, manifest)
-            asked = await discovery.discover(self._systems.connector(connection), manifest, name, document=document)
+            caller = (await self._systems.system(connection)).caller
+            asked = await discovery.discover(caller, manifest, name, document=document)
             _, wanted = await self._systems.mapping(connection)
             return (await discovery.keep(self._database, who.tenant_id, connection_id, asked, wanted)).schema
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from upstream import calls, deadletter, holes, judging, schema
+from upstream import calls, deadletter, delivery, holes, judging, schema
 from upstream.contract import fits
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from upstream.connections import Connection
     from upstream.contract import Contract
     from upstream.deadletter import Letter
-    from upstream.manifest import Manifest, Operation, Target
+    from upstream.manifest import Manifest, Operation
     from upstream.schema import Schema
 
 BYTES_MAX: Final = 200_000
@@ -50,17 +50,11 @@ def _problems(around: Surroundings, letter: Letter, fields: dict[str, Any]) -> I
         yield f"object: {around.manifest.title} has no {letter.object} any more"
         return
     yield from deadletter.keeps_marks(letter, fields, (target.marker, target.natural_key))
-    operation = around.manifest.operations.get(_operation(target, letter))
+    operation = around.manifest.operations.get(delivery.operation(target, letter.action, letter.remote_id or ""))
     if operation is not None:
         yield from _as_sent(around, operation, letter, fields)
     if letter.object in around.schemas:
         yield from _by_schema(around.schemas[letter.object], fields)
-
-
-def _operation(target: Target, letter: Letter) -> str:
-    if letter.action == "void":
-        return target.void
-    return target.update if letter.remote_id and target.update else target.create
 
 
 def _as_sent(around: Surroundings, operation: Operation, letter: Letter, fields: dict[str, Any]) -> Iterator[str]:
@@ -75,7 +69,7 @@ def _as_sent(around: Surroundings, operation: Operation, letter: Letter, fields:
     }
     try:
         call = calls.build(operation, PLACE, names, key=letter.idempotency_key)
-    except (holes.NothingThere, calls.Unfit) as exc:
+    except (holes.NothingThere, holes.NoPlace) as exc:
         yield f"fields: {exc}"
         return
     if around.contract is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from upstream import breaker, budgets, manifest_file, shared, vendors
 from upstream.connector import Connector
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from upstream.manifest import Manifest
     from upstream.replies import Reply
     from upstream.store import Database
+    from upstream.vendors.csv.feed import Limits
     from upstream.writing import Absorb
 
 MANIFESTS_MAX: Final = 256
@@ -45,18 +46,21 @@ class Systems:
         allow_loopback: bool,
         redis_url: str | None,
         exchange_dir: Path | None = None,
+        files: Limits | None = None,
     ) -> None:
         self._database = database
         self.mappings = Parsed()
         self.keeper = Keeper(database, keys)
         self.http = Http(allow_loopback=allow_loopback)
         self.allow_loopback = allow_loopback
-        self._exchange_dir = "" if exchange_dir is None else str(exchange_dir)
-        self._budgets: budgets.Budgets = budgets.Local(clock)
+        folder = "" if exchange_dir is None else str(exchange_dir)
+        self._files: dict[str, Any] = {"exchange_dir": folder, "files": files}
+        alone = budgets.Local(clock)
+        self._budgets: budgets.Budgets = alone
         self._breaker: breaker.Breaker = breaker.Local(clock)
         self._redis = None if redis_url is None else shared.connect(redis_url)
         if self._redis is not None:
-            self._budgets = shared.Budgets(self._redis, self._budgets)
+            self._budgets = shared.Budgets(self._redis, alone)
             self._breaker = shared.Breaker(self._redis, self._breaker)
         self._manifests: OrderedDict[bytes, Manifest] = OrderedDict()
         self.absorb: Absorb | None = None
@@ -93,7 +97,7 @@ class Systems:
         connector = self.connector(connection)
         if connection.manifest_text is not None:
             return System(manifest=self.manifest(connection), caller=connector, absorb=self.absorb)
-        dressed = vendors.dressed(connection.manifest, connector, connection.config, exchange_dir=self._exchange_dir)
+        dressed = vendors.dressed(connection.manifest, connector, connection.config, **self._files)
         return System(manifest=self.manifest(connection), caller=dressed, absorb=self.absorb)
 
     async def verify(self, connection: Connection) -> Reply:

@@ -83,7 +83,8 @@ CREATE INDEX outbox_waiting ON outbox (tenant_id, connection, waits_on) WHERE wa
 -- One thing that one system has to be told. `seen_seq` is the state of the tenant that it was made
 -- of; of one key the delivery with the higher one knows more. `due_at` is empty when there is nothing
 -- left to do, or only for a person. `covers` is what a late object brings the object `late_of` to.
--- `taken_up_at`: a person took it up again after it had been given up; its age counts from then.
+-- `taken_up_at`: a person took it up again after it had been given up, or its connection rested and went on; its age
+-- counts from then, else from the first try.
 CREATE TABLE deliveries (
   tenant_id       integer     NOT NULL,
   delivery_id     uuid        NOT NULL,
@@ -287,6 +288,7 @@ CREATE TABLE inbox (
 ) WITH (fillfactor = 70);
 CREATE INDEX inbox_due ON inbox (tenant_id, connection, due_at) WHERE state = 'waiting';
 CREATE INDEX inbox_lane ON inbox (tenant_id, connection, object, remote_id, inbox_id) WHERE state = 'waiting';
+CREATE INDEX inbox_record ON inbox (tenant_id, connection, remote_id, inbox_id);
 CREATE INDEX inbox_received ON inbox (tenant_id, connection, received_at);
 
 -- A vendor's record as it was last taken in: what an edit is told from. `base` is up to which state of
@@ -385,7 +387,7 @@ CREATE TABLE postings (
   FOREIGN KEY (tenant_id, endpoint_id) REFERENCES endpoints (tenant_id, endpoint_id) ON DELETE CASCADE,
   FOREIGN KEY (tenant_id, message_id) REFERENCES messages (tenant_id, message_id) ON DELETE CASCADE
 ) WITH (fillfactor = 70);
-CREATE INDEX postings_due ON postings (tenant_id, due_at) WHERE state = 'waiting';
+CREATE INDEX postings_due ON postings (tenant_id, endpoint_id, due_at) WHERE state = 'waiting';
 
 CREATE TABLE message_attempts (
   tenant_id   integer     NOT NULL,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 COLUMNS_MAX: Final = 500
-ROWS_MAX: Final = 100_000
-FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 CELL_CHARACTERS_MAX: Final = 100_000
 DELIMITERS: Final = (",", ";", "\t", "|")
 ENCODINGS: Final = ("utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16")
@@ -39,6 +37,13 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     delimiter: str = ","
     encoding: str = "utf-8"
     decimal: str = "."
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a file that is taken may be, and how many rows it may have."""
+
+    bytes: int = 64 * 1024 * 1024
+    rows: int = 100_000
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,10 +135,13 @@ def check(content: bytes, manifest: Manifest) -> None:
         raise Unreadable("has another SHA-256 than its manifest says")
 
 
-def read(content: bytes, dialect: Dialect, id_column: str) -> tuple[list[dict[str, str]], list[Bad]]:
+def read(
+    content: bytes, dialect: Dialect, id_column: str, limits: Limits | None = None
+) -> tuple[list[dict[str, str]], list[Bad]]:
     """Return the rows of a file, and those that cannot be taken; raises `Unreadable` if none can be told."""
-    if len(content) > FILE_BYTES_MAX:
-        raise Unreadable(f"is larger than {FILE_BYTES_MAX} bytes")
+    limits = limits or Limits()
+    if len(content) > limits.bytes:
+        raise Unreadable(f"is larger than {limits.bytes} bytes (FIELDSYNC_FILE_BYTES_MAX)")
     try:
         text = content.decode(dialect.encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as exc:
@@ -148,8 +156,8 @@ def read(content: bytes, dialect: Dialect, id_column: str) -> tuple[list[dict[st
             if cells:
                 _sort(cells, line, columns, id_column, good, bad)
             line = reader.line_num + 1
-            if len(good) + len(bad) > ROWS_MAX:
-                raise Unreadable(f"has more than {ROWS_MAX} rows")
+            if len(good) + len(bad) > limits.rows:
+                raise Unreadable(f"has more than {limits.rows} rows (FIELDSYNC_FILE_ROWS_MAX)")
     except csv.Error as exc:
         raise Unreadable(f"line {reader.line_num}: {exc}") from exc
     return good, bad

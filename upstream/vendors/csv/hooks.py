@@ -42,6 +42,7 @@ SETTLED_SECONDS: Final = 5.0
 OUT, IN, DONE, BAD, AGAIN = "out", "in", "done", "bad", "again"
 NOTE: Final = ".taken.json"
 NOTE_BYTES_MAX: Final = 65_536
+MANIFEST_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 class Inner(Protocol):
@@ -65,8 +66,11 @@ class Inner(Protocol):
 class Hooks:
     """Stands in the connector's place: there is nothing to be called."""
 
-    def __init__(self, inner: Inner, config: Mapping[str, str], exchange_dir: str = "") -> None:
+    def __init__(
+        self, inner: Inner, config: Mapping[str, str], exchange_dir: str = "", limits: feed.Limits | None = None
+    ) -> None:
         self._inner = inner
+        self._limits = limits or feed.Limits()
         self._config = config
         self._exchange_dir = exchange_dir
 
@@ -167,7 +171,7 @@ class Hooks:
         left = [each for each in ours if each + feed.SUFFIX not in names]
         for each in left:
             with suppress(Unreadable, FileNotFoundError):
-                await self._vouch(place, each, await place.read(f"{OUT}/{each}", feed.FILE_BYTES_MAX))
+                await self._vouch(place, each, await place.read(f"{OUT}/{each}", self._limits.bytes))
         return await place.entries(OUT) if left else entries
 
     async def _find(self, name: str, values: Mapping[str, Any]) -> Reply:
@@ -197,7 +201,7 @@ class Hooks:
 
     async def _file(self, place: Place, entry: Entry, has_manifest: bool) -> AsyncIterator[Reply]:  # noqa: FBT001  (one of two ways a file comes)
         path = f"{IN}/{entry.name}"
-        content = await place.read(path, feed.FILE_BYTES_MAX)
+        content = await place.read(path, self._limits.bytes)
         digest = feed.sha256(content)
         before = await _note(place, entry.name)
         if before is not None and before.sha256 == digest:
@@ -209,7 +213,7 @@ class Hooks:
             manifest = await _manifest(place, path + feed.SUFFIX) if has_manifest else None
             if manifest is not None:
                 feed.check(content, manifest)
-            good, bad = feed.read(content, self._dialect, self._config.get("id_column") or "id")
+            good, bad = feed.read(content, self._dialect, self._config.get("id_column") or "id", self._limits)
             if manifest is not None:
                 feed.count(len(good) + len(bad), manifest)
         except Unreadable as exc:
@@ -244,10 +248,13 @@ class Hooks:
             raise Refused(f"delimiter is one of {feed.DELIMITERS}, encoding one of {', '.join(feed.ENCODINGS)}")
         return Dialect(**given)
 
+    @property
+    def _own_dir(self) -> str:
+        """The tenant's part of the folder that was set aside: no tenant names another's files."""
+        return f"{self._exchange_dir}/{self._inner.place[0]}" if self._exchange_dir else ""
+
     def _opened(self, given: Mapping[str, str]) -> AbstractAsyncContextManager[Place]:
-        return places.opened(
-            self._config, given, exchange_dir=self._exchange_dir, allow_loopback=self._inner.allow_loopback
-        )
+        return places.opened(self._config, given, exchange_dir=self._own_dir, allow_loopback=self._inner.allow_loopback)
 
     async def _given(self) -> Mapping[str, str]:
         found = await self._inner.credential()
@@ -297,7 +304,7 @@ async def _note(place: Place, name: str) -> feed.Taken | None:
 
 
 async def _manifest(place: Place, path: str) -> feed.Manifest:
-    content = await place.read(path, feed.FILE_BYTES_MAX)
+    content = await place.read(path, MANIFEST_BYTES_MAX)
     try:
         return msgspec.json.decode(content, type=feed.Manifest)
     except msgspec.DecodeError as exc:
