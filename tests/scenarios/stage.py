@@ -21,6 +21,7 @@ from replication.mutation import Mutation
 from replication.record import ALIVE, fields
 from replication.state import Answer, Replica, Shown, State, Submission
 from replication.verdict import MutationVerdict
+from tests.scenarios.books import Books
 from tests.scenarios.phones import Phone
 from tests.scenarios.story import catalogue
 
@@ -46,6 +47,7 @@ class Stage:
         self.catalogs: dict[int, Catalog] = {1: first}
         self.backup: State | None = None
         self.phones: dict[str, Phone] = {}
+        self.books = Books()
         self.records: dict[str, tuple[str, str]] = {}
         self.opened: dict[str, int] = {}
         self.told: list[MutationVerdict] = []
@@ -128,6 +130,8 @@ class Stage:
             self._decide(*words[0].split("."), chosen=words[1] if verb == "settles" else None)
         elif verb == "releases":
             self._release(words[0], words[1:])
+        elif verb == "shows":
+            self._take_in(words[0], self._values(words[1:]))
         else:
             op = {"sets": "set", "deletes": "delete", "restores": "restore"}[verb]
             self._write(who, op, words[0], words[1:], base=self._rev(words[0]))
@@ -140,6 +144,15 @@ class Stage:
             n=0, op=op, collection=self.records[name][0], id=self.records[name][1], base=base, set=self._values(words)
         )
         self._submit(rid=OTHERS[who], person=who, authority=who, mutations=(mutation,), numbered=False)
+
+    def _take_in(self, name: str, values: dict[str, Any]) -> None:
+        """Write what the ERP changed, if it changed anything, with the base that follows from what it was told."""
+        self.told, edit = [], self.books.shown(name, values)
+        if edit.set:
+            key = self.records[name]
+            mutation = Mutation(n=0, op="set", collection=key[0], id=key[1], base=edit.base, set=edit.set, was=edit.was)
+            self._submit(rid=ERP, person="erp", authority="erp", mutations=(mutation,), numbered=False)
+        self.books.judged(name, values, self.told[0] if self.told else None)
 
     def _decide(self, name: str, cell: str, *, chosen: str | None) -> None:
         """Undo the newest conflict of a cell, or settle it for a side: its `winner` or its `loser`."""
@@ -293,15 +306,18 @@ class Stage:
                 self.backup = copy.deepcopy(self.state)
             case ["restores"]:
                 self._restore()
+            case ["tells", "the", "erp", name]:
+                self.books.take(name, self._shown(name), self.state.seq)
             case _:
                 self._check_hub(words)
 
     def _check_hub(self, words: list[str]) -> None:
         match words:
             case ["shows", name, *wanted]:
-                record = self.state.record(self.records[name])
-                shown = fields(record, self.state.catalog.collections[record.collection])
-                self._check_fields({**shown, ALIVE: record.alive}, wanted)
+                alive = self.state.record(self.records[name]).alive
+                self._check_fields({**self._shown(name), ALIVE: alive}, wanted)
+            case ["wrote", "nothing"]:
+                assert not self.told, self.told
             case ["keeps", place, value]:
                 kept = [entry.loser.value for entry in self._conflicts(*place.split("."))]
                 assert self._value(value) in kept, f"of {place} is kept: {kept}"
@@ -311,6 +327,10 @@ class Stage:
                 assert len(self._waiting(name)) == int(count), self._waiting(name)
             case _:
                 raise AssertionError(f"nobody knows what the hub {' '.join(words)!r}")
+
+    def _shown(self, name: str) -> dict[str, Any]:
+        record = self.state.record(self.records[name])
+        return fields(record, self.state.catalog.collections[record.collection])
 
     def _check_fields(self, shown: dict[str, Any], wanted: list[str]) -> None:
         for name, value in self._values(wanted).items():
