@@ -300,13 +300,15 @@ async def test_a_file_is_not_put_away_before_its_rows_are_kept(caller, tmp_path)
 
 
 async def test_who_the_server_is_and_who_we_are_is_made_sure_of(server, tmp_path):
-    """Another key, no key, a wrong password: nothing is sent; a private key is as good as a password."""
+    """Another key, no key, a wrong password, no port: nothing is sent; a private key is as good as a password."""
     stranger = paramiko.RSAKey.generate(2048)
     line = f"{stranger.get_name()} {stranger.get_base64()}"
     for caller in (
         over_sftp(server, host_key=line),
         over_sftp(server, host_key=""),
         over_sftp(server, {"user": sftp.USER, "password": "wrong"}),
+        over_sftp(server, port="ssh"),
+        over_sftp(server, port="70000"),
     ):
         reply = await caller.call("put_hours", ROW)
         assert (reply.kind, reply.sent) == ("config", False)

@@ -254,7 +254,11 @@ class Hooks:
         return f"{self._exchange_dir}/{self._inner.place[0]}" if self._exchange_dir else ""
 
     def _opened(self, given: Mapping[str, str]) -> AbstractAsyncContextManager[Place]:
-        return places.opened(self._config, given, exchange_dir=self._own_dir, allow_loopback=self._inner.allow_loopback)
+        if not self._config.get("host"):
+            return places.folder(self._config.get("folder", ""), exchange_dir=self._own_dir)
+        from upstream.vendors.csv import sftp  # noqa: PLC0415  (its library takes longer to load than all the rest)
+
+        return sftp.opened(self._config, given, allow_loopback=self._inner.allow_loopback)
 
     async def _given(self) -> Mapping[str, str]:
         found = await self._inner.credential()
