@@ -8,7 +8,6 @@ brought, it takes over: it looks often, and says so.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
@@ -23,7 +22,7 @@ from upstream.manifest import TimeRule
 from upstream.pace import Found, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from upstream.inbound import Systems
     from upstream.knowledge import Reached
@@ -108,17 +107,22 @@ class Polling:
     async def run(
         self, tenants: Callable[[], Awaitable[Sequence[int]]], stop: asyncio.Event, clock: Callable[[], float]
     ) -> None:
-        """Work until told to stop. `clock` gives seconds that only grow."""
+        """Work until told to stop. `clock` gives seconds that only grow.
+
+        A list that takes long keeps no other waiting.
+        """
         begun_at = float("-inf")
-        while not stop.is_set():
-            mine = await tenants()
-            if clock() - begun_at >= BEGIN_SECONDS:
-                await self.begin(mine)
-                begun_at = clock()
-            if await self.turn(mine):
-                continue
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+        under_way: set[asyncio.Task[None]] = set()
+        async with asyncio.TaskGroup() as group:
+            while not stop.is_set():
+                mine = await tenants()
+                if clock() - begun_at >= BEGIN_SECONDS:
+                    await self.begin(mine)
+                    begun_at = clock()
+                found = await self._leased(mine, LEASE_MAX - len(under_way))
+                under_way |= {group.create_task(self._one(due)) for due in found}
+                await _until_one_ends(under_way, stop)
+                under_way = {task for task in under_way if not task.done()}
 
     async def begin(self, tenants: Sequence[int]) -> None:
         """See that every object that a mapping takes in, and a manifest can ask for, is polled."""
@@ -138,13 +142,16 @@ class Polling:
 
     async def turn(self, tenants: Sequence[int]) -> int:
         """Poll what is due, once; return how many objects that were."""
-        if not tenants:
-            return 0
-        async with self._database.transaction(*tenants) as session:
-            rows = await session.fetch(_SQL["lease"], tenants, self._worker, LEASE_SECONDS, LEASE_MAX)
-        found = [msgspec.convert(dict(row), Due) for row in rows]
+        found = await self._leased(tenants, LEASE_MAX)
         await asyncio.gather(*(self._one(due) for due in found))
         return len(found)
+
+    async def _leased(self, tenants: Sequence[int], most: int) -> list[Due]:
+        if not tenants or not most:
+            return []
+        async with self._database.transaction(*tenants) as session:
+            rows = await session.fetch(_SQL["lease"], tenants, self._worker, LEASE_SECONDS, most)
+        return [msgspec.convert(dict(row), Due) for row in rows]
 
     async def _one(self, due: Due) -> None:
         wait_ms, reason = 0, ""
@@ -228,6 +235,13 @@ async def now(
 ) -> int:
     """Have an object, or all, polled at the next look, from an instant on if one is given; return how many."""
     return len(await session.fetch(_SQL["now"], tenant_id, connection_id, name, since))
+
+
+async def _until_one_ends(under_way: Collection[asyncio.Task[None]], stop: asyncio.Event) -> None:
+    """Wait until a place is free for another, but no longer than till the next look."""
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({*under_way, stopped}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
 
 
 def _place(due: Due) -> tuple[int, str, str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -12,6 +15,7 @@ from tests.integration.crm_trial import CrmTrial
 from tests.integration.test_inbound import made_here, trial, vendor
 from tests.integration.world import seen
 from tests.peers.crm import changed
+from upstream import connections, polling
 from upstream.connector import Connector
 from upstream.replies import Reply
 
@@ -174,6 +178,43 @@ async def test_a_worker_that_dies_between_two_pages_loses_nothing(trial, vendor,
     assert since is None
     assert await names(trial) == [f"n{number}" for number in range(8)]
     assert len(await trial.ends()) == 8
+
+
+async def test_a_list_that_takes_long_keeps_no_other_waiting(trial, vendor, monkeypatch):
+    """While one system is still at its first page another one is polled again and again."""
+    new = connections.New(system="crm", name="slow", manifest="crm", authority="crm", base_url=vendor.url, mode="live")
+    slow = await connections.make(trial.database, trial.world.tenant, str(uuid4()), new)
+    await trial.keeper.put(trial.world.tenant, slow.connection, {"token": "t"})
+    await trial.publish(slow)
+    original, released, polled, stop = Connector.pages, asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def pages(self: Connector, *asked: Any, **how: Any) -> AsyncIterator[Reply]:
+        if self.place[1] == slow.connection:
+            await released.wait()
+        else:
+            polled.set()
+        async for reply in original(self, *asked, **how):
+            yield reply
+
+    async def tenants() -> list[int]:
+        return [trial.world.tenant]
+
+    monkeypatch.setattr(Connector, "pages", pages)
+    monkeypatch.setattr(polling, "LOOK_SECONDS", 0.02)
+    running = asyncio.create_task(trial.polling.run(tenants, stop, time.monotonic))
+    async with asyncio.timeout(30):
+        for number in range(3):
+            vendor.put(f"c{number}", name=f"n{number}")
+            polled.clear()
+            while not polled.is_set():
+                await trial.run("UPDATE polls SET due_at = now() WHERE connection <> $1", slow.connection)
+                await asyncio.sleep(0.02)
+        stop.set()
+        released.set()
+        await running
+    await trial.take_in()
+
+    assert set(await names(trial)) == {"n0", "n1", "n2"}
 
 
 async def test_what_a_webhook_brought_is_no_news_to_a_poll(trial, vendor):
