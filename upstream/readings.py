@@ -41,7 +41,7 @@ DELIVERIES: Final = Gauge(
 )
 FRESHNESS: Final = Gauge(
     name="fieldsync_connection_freshness_seconds",
-    text="How long ago anything last came or went: a confirmed delivery, an event, a poll.",
+    text="How long ago anything last came from or went to a live connection: a confirmed delivery, an event, a poll.",
     labels=("connection",),
 )
 STAGES: Final = Gauge(

@@ -101,7 +101,7 @@ def new(
     into
         Where the folder goes; beside those that are shipped if it is not given.
     openapi
-        The system's OpenAPI document, as JSON: the folder is drafted from it, with title and grade as chosen.
+        The system's OpenAPI document, in JSON or YAML: the folder is drafted from it, with title and grade as chosen.
     choice
         A TOML file with what is chosen of the document; `draft` prints what is on offer.
     """

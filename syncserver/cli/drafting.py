@@ -21,7 +21,7 @@ def draft(document: Path, *, choice: Path | None = None) -> int:
     Parameters
     ----------
     document
-        The document, as JSON.
+        The document, in JSON or YAML.
     choice
         A TOML file with what is chosen; upstream/vendors/openapi/README.md shows one.
     """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 
 from tests.integration.front import front
 from tests.integration.service import ANA, problem, uid
@@ -165,6 +166,23 @@ async def test_a_document_is_shown_and_drafted_from_before_anything_is_made(serv
             auth={"token": described.TOKEN}, config={"account": "a1"},
         )  # fmt: skip
         assert made["title"] == "Jobs, as edited"
+
+
+async def test_a_document_in_yaml_is_the_same_document(service: Service) -> None:
+    """Offered, drafted, connected and compared as its JSON is; a mistake in it has its line."""
+    system = Described(BEARER)
+    async with system.server, front(service) as door:
+        text = yaml.safe_dump(system.document, sort_keys=False)
+        offers = [await door.ask("post", "/v1/connections/offers", document=each) for each in (text, system.document)]
+        await connected(door, system, {"token": described.TOKEN}, document=text)
+        kept = await door.ask("get", f"/v1/connections/{door.id}/document")
+        same = await put(door, system.document)
+        broken = await door.client.post("/v1/connections/offers", json={"document": "openapi: 3.1.0\npaths: a: b"})
+
+    assert offers[0] == offers[1]
+    assert same["document"] == kept["document"]
+    assert problem(broken) == (422, "bad_manifest")
+    assert "line 2: mapping values" in broken.text
 
 
 @pytest.mark.parametrize(

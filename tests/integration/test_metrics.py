@@ -12,7 +12,7 @@ import yaml
 
 from tests.integration.service import KEYS, Service
 from tests.integration.test_worker import free_port, get, until, work
-from upstream import connections
+from upstream import connections, readings
 from upstream.credentials import Keeper
 
 RULES = Path(__file__).resolve().parents[2] / "ops" / "prometheus-rules.yml"
@@ -140,6 +140,20 @@ async def test_a_worker_tells_how_each_connection_is(service, connection, postgr
     assert number("fieldsync_delivery_stage_seconds", stage="sent") == pytest.approx(20)
     assert number("fieldsync_delivery_stage_seconds", stage="confirmed") == pytest.approx(30)
     assert 9 * 86_400 < number("fieldsync_token_expires_seconds", kind="certificate") <= 10 * 86_400
+
+
+async def test_nobody_is_told_that_a_connection_in_shadow_mode_is_silent(service, connection):
+    """Nothing is sent in shadow mode: its age is not shown, so the rule for silence finds nothing."""
+    tenants = [service.tenant]
+
+    async def fresh() -> list[str]:
+        gauges = {gauge.name: gauge for gauge in await readings.read(service.database, tenants)}
+        return [where for (where,), _ in gauges["fieldsync_connection_freshness_seconds"].samples]
+
+    assert await fresh() == [connection]
+    async with service.database.transaction(service.tenant) as session:
+        await session.execute("UPDATE connections SET mode = 'shadow'")
+    assert await fresh() == []
 
 
 async def test_every_state_that_the_rules_ask_for_is_one_that_there_is(service, connection, postgres_url):

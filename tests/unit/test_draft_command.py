@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from syncserver.cli import drafting
 from upstream import manifest_file
@@ -41,7 +42,16 @@ def document(tmp_path):
 def test_without_a_choice_it_prints_what_is_on_offer(document, capsys):
     """Each operation is a line, with what it sends."""
     assert drafting.draft(document) == drafting.FINE
-    assert capsys.readouterr().out.splitlines() == ["GET /me  Who I am", "POST /jobs  title*"]
+    assert sorted(capsys.readouterr().out.splitlines()) == ["GET /me  Who I am", "POST /jobs  title*"]
+
+
+def test_a_document_in_yaml_is_read_as_well(tmp_path, capsys):
+    """Most systems publish theirs so."""
+    file = tmp_path / "document.yaml"
+    file.write_text(yaml.safe_dump(DOCUMENT))
+
+    assert drafting.draft(file) == drafting.FINE
+    assert sorted(capsys.readouterr().out.splitlines()) == ["GET /me  Who I am", "POST /jobs  title*"]
 
 
 def test_with_a_choice_it_prints_a_manifest(document, tmp_path, capsys):

@@ -6,10 +6,11 @@ import json
 import tomllib
 
 import pytest
+import yaml
 
 from upstream import manifest_file
 from upstream.errors import BadManifest
-from upstream.vendors.openapi import drafting, guesses, toml
+from upstream.vendors.openapi import drafting, guesses, toml, yaml_text
 from upstream.vendors.openapi.choices import Choice
 
 
@@ -221,7 +222,7 @@ def test_what_cannot_be_drafted_is_said(change, said):
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"openapi: 3.0.0", b'{"paths": []}', b"\xff"])
 def test_what_is_no_document_is_refused(text):
-    """Only JSON with paths is one."""
+    """Only a table with paths and a version is one."""
     with pytest.raises(BadManifest):
         drafting.read(text)
 
@@ -229,6 +230,57 @@ def test_what_is_no_document_is_refused(text):
 def test_a_document_that_is_one_is_read():
     """A document survives being sent."""
     assert drafting.read(json.dumps(document()).encode()) == document()
+
+
+@pytest.mark.parametrize("given", [document(), json.dumps(document()), yaml.safe_dump(document())])
+def test_it_is_the_same_document_as_a_table_as_json_and_as_yaml(given):
+    """Whatever form a system's makers publish it in, and whoever sends it."""
+    assert drafting.read(given) == document()
+
+
+def test_plain_words_of_yaml_mean_what_openapi_says():
+    """By YAML 1.2: a country, a date, a time and a status are text; names of fields always are."""
+    text = """
+        answers: {200: fine, 404: none, true: name, null: name}
+        text: [no, On, 2026-11-21, 12:30:00, 1_000, "7", !!str 7, 1e999, .nan]
+        numbers: [7, -0, 0x1f, 0o17, 017, .5, 1., 6.02e23, !!int "7"]
+        rest: [true, FALSE, ~, null, !!null x, ]
+        nothing:
+    """
+    found = yaml_text.read(text.encode())
+
+    assert found["answers"] == {"200": "fine", "404": "none", "true": "name", "null": "name"}
+    assert found["text"] == ["no", "On", "2026-11-21", "12:30:00", "1_000", "7", "7", "1e999", ".nan"]
+    assert found["numbers"] == [7, 0, 31, 15, 17, 0.5, 1.0, 6.02e23, 7]
+    assert found["rest"] == [True, False, None, None, "x"]
+    assert found["nothing"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: c: d", "line 2: mapping values are not allowed"),
+        ("a:\n\t- b", "line 2: found character that cannot start any token"),
+        ("a: &a [*a]", "line 1: *a repeats what has no end or is not there"),
+        ("a: *b", "line 1: *b repeats what has no end or is not there"),
+        ("a: &x {b: 1}\nc:\n  <<: *x", "line 3: `<<` is no part of YAML 1.2"),
+        ("? [a]\n: 1", "line 1: the name of a field is a table or a list"),
+        ("x: &a [1]\n*a : 2", "line 2: the name of a field is no text"),
+        ("a: 1\n---\nb: 2", "line 2: a second document begins"),
+        ("a: !!python/object/apply:os.system [x]", "line 1: the tag tag:yaml.org,2002:python/object"),
+        ("a: !!binary aGk=", "line 1: the tag tag:yaml.org,2002:binary is not read"),
+        ("a: \x01", "the document is no text that YAML could be"),
+        ("- " * 1_000 + "a", "line 1: goes deeper than 200 levels"),
+        ("openapi: 3.1.0", "paths: is missing or no table"),
+        ('{"openapi": "3.1.0",', "the document is no JSON"),
+    ],
+)
+def test_what_is_wrong_with_a_document_in_yaml_is_said_with_its_line(text, said):
+    """What JSON cannot say, what is built on it twice, and what would run."""
+    with pytest.raises(BadManifest) as caught:
+        drafting.read(text)
+
+    assert said in str(caught.value)
 
 
 def test_a_choice_names_its_mistakes():

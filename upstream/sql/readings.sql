@@ -41,7 +41,8 @@ WHERE c.tenant_id = ANY ($1::integer[])
 GROUP BY c.connection
 
 -- name: freshness
--- How long ago anything last came or went: a confirmed delivery, an event, a poll.
+-- How long ago anything last came or went: a confirmed delivery, an event, a poll. In shadow mode nothing is sent,
+-- and silence is no news.
 SELECT c.connection::text,
        extract(epoch FROM now() - greatest(
          c.created_at,
@@ -51,7 +52,7 @@ SELECT c.connection::text,
          (SELECT max(p.polled_at) FROM polls AS p WHERE p.tenant_id = c.tenant_id AND p.connection = c.connection)
        ))::double precision AS seconds
 FROM connections AS c
-WHERE c.tenant_id = ANY ($1::integer[])
+WHERE c.tenant_id = ANY ($1::integer[]) AND c.mode = 'live'
 
 -- name: stages
 -- Of what was confirmed in the last quarter of an hour, how long each stage took on average.

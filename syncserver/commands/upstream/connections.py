@@ -43,8 +43,8 @@ Authority = Literal["crm", "erp", "payroll", "telematics", "portal"]
 class NewConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a connection is made of. `manifest` describes a system that is not shipped, as TOML.
 
-    `document` is a system's OpenAPI; with a `choice` of it, the manifest is drafted, and need not be given.
-    `auth` are the credentials by name: they are sealed, and never shown again.
+    `document` is a system's OpenAPI, or its text in JSON or YAML; with a `choice` of it, the manifest is drafted,
+    and need not be given. `auth` are the credentials by name: they are sealed, and never shown again.
     """
 
     system: str
@@ -58,7 +58,7 @@ class NewConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     mode: Literal["shadow", "live"] = "shadow"
     authority: Authority | None = None
     manifest: str | None = None
-    document: dict[str, Any] | None = None
+    document: dict[str, Any] | str | None = None
     choice: dict[str, Any] | None = None
 
 
@@ -165,7 +165,7 @@ class Connections:
             shipped = vendors.document(new.system) if new.manifest is None and new.system in vendors.names() else None
             return new, None if shipped is None else drafting.read(shipped)
         with told():
-            document = drafting.read(msgspec.json.encode(new.document), self._document_bytes_max)
+            document = drafting.read(new.document, self._document_bytes_max)
             if new.choice is not None:
                 chosen = drafting.choice({"system": new.system, **new.choice})
                 new = msgspec.structs.replace(new, manifest=drafting.draft(document, chosen).manifest)

@@ -36,16 +36,16 @@ PROMISES: Final[dict[WriteClass, str]] = {
 
 
 class Choosing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A document, and what is chosen of it (`Choice` in upstream/vendors/openapi/choices.py)."""
+    """A document, or its text in JSON or YAML; and what is chosen of it (upstream/vendors/openapi/choices.py)."""
 
-    document: dict[str, Any]
+    document: dict[str, Any] | str
     choice: dict[str, Any]
 
 
 class Showing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A document."""
+    """A document, or its text in JSON or YAML."""
 
-    document: dict[str, Any]
+    document: dict[str, Any] | str
 
 
 class Offered(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +110,7 @@ class Documents:
         self._systems = systems
         self._bytes_max = bytes_max
 
-    async def offered(self, document: dict[str, Any]) -> Offered:
+    async def offered(self, document: dict[str, Any] | str) -> Offered:
         """Return what can be chosen of a document; raises `BadManifest`."""
         return await asyncio.to_thread(self._offered, document)
 
@@ -123,24 +123,24 @@ class Documents:
         await found(self._database, who.tenant_id, connection_id)
         return Standing(document=await documents.shown(self._database, who.tenant_id, connection_id))
 
-    async def put(self, who: Principal, connection_id: str, document: dict[str, Any]) -> Standing:
+    async def put(self, who: Principal, connection_id: str, document: dict[str, Any] | str) -> Standing:
         """Give a connection another document, and tell what has changed. Manifest and mapping stay as they are."""
         connection = await found(self._database, who.tenant_id, connection_id)
         with told():
-            text = msgspec.json.encode(document)
-            read = await asyncio.to_thread(drafting.read, text, self._bytes_max)
+            read = await asyncio.to_thread(drafting.read, document, self._bytes_max)
         before = await documents.read(self._database, who.tenant_id, connection_id)
         if before is not None:
             # Whoever never asked for the fields has not seen what this document now changes.
             await learned(self._database, self._systems, connection, msgspec.json.decode(before))
         async with self._database.transaction(who.tenant_id) as session:
-            await documents.put(session, (who.tenant_id, connection_id), text, drafting.title(read), who.person)
+            text, title = msgspec.json.encode(read), drafting.title(read)
+            await documents.put(session, (who.tenant_id, connection_id), text, title, who.person)
             await note(session, who, "document_put", f"connection:{connection_id}")
         return await learned(self._database, self._systems, connection, read)
 
-    def _offered(self, document: dict[str, Any]) -> Offered:
+    def _offered(self, document: dict[str, Any] | str) -> Offered:
         with told():
-            read = drafting.read(msgspec.json.encode(document), self._bytes_max)
+            read = drafting.read(document, self._bytes_max)
             return Offered(
                 title=drafting.title(read),
                 base_url=drafting.base_url(read),
@@ -150,7 +150,7 @@ class Documents:
 
     def _drafted(self, chosen: Choosing) -> Drafted:
         with told():
-            read = drafting.read(msgspec.json.encode(chosen.document), self._bytes_max)
+            read = drafting.read(chosen.document, self._bytes_max)
             made = drafting.draft(read, drafting.choice(chosen.choice))
         manifest = made.parsed
         return Drafted(

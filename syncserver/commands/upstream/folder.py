@@ -217,7 +217,7 @@ def make(folder: Path, *, title: str, grade: str, today: date) -> list[Path]:
 
 
 def make_from(folder: Path, document: bytes, choice: dict[str, Any], *, today: date) -> list[Path]:
-    """Make the folder of a system from its OpenAPI document and what is chosen of it.
+    """Make the folder of a system from its OpenAPI document, which is kept as JSON, and what is chosen of it.
 
     Raises `BadManifest` with what cannot be used, and `FileExistsError`.
     """
@@ -239,7 +239,7 @@ def make_from(folder: Path, document: bytes, choice: dict[str, Any], *, today: d
     (folder / vendors.MAPPINGS).mkdir()
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    (folder / vendors.DOCUMENT).write_bytes(document)
+    (folder / vendors.DOCUMENT).write_bytes(msgspec.json.format(msgspec.json.encode(read), indent=1))
     return [*(folder / name for name in texts), folder / vendors.DOCUMENT]
 
 

@@ -15,7 +15,7 @@ from upstream import manifest_file, openapi
 from upstream.errors import BadManifest
 from upstream.manifest import Manifest
 from upstream.schema import Schema, Unreadable
-from upstream.vendors.openapi import checks, guesses, toml
+from upstream.vendors.openapi import checks, guesses, toml, yaml_text
 from upstream.vendors.openapi.choices import Choice, Offer, SignIn
 
 if TYPE_CHECKING:
@@ -39,20 +39,32 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     parsed: Manifest
 
 
-def read(text: bytes, bytes_max: int = DOCUMENT_BYTES_MAX) -> dict[str, Any]:
-    """Return a document, or raise `BadManifest`. JSON only: YAML has to be turned into it first."""
+def read(document: bytes | str | Mapping[str, Any], bytes_max: int = DOCUMENT_BYTES_MAX) -> dict[str, Any]:
+    """Return a document that is given as its text, in JSON or YAML, or as what it says; or raise `BadManifest`."""
+    text = _text(document)
     if len(text) > bytes_max:
         raise BadManifest([f"the document has {len(text)} bytes, more than {bytes_max}; take out what is not used"])
     try:
-        found = msgspec.json.decode(text)
+        found = msgspec.json.decode(text) if _is_json(text) else yaml_text.read(text)
     except RecursionError as exc:
         raise BadManifest([_DEEP]) from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise BadManifest([f"the document is no JSON: {exc}; one in YAML has to be turned into JSON first"]) from exc
+        raise BadManifest([f"the document is no JSON: {exc}"]) from exc
     problems = [_DEEP] if checks.depth(found) > checks.DEPTH_MAX else list(checks.structure(found))
     if problems:
         raise BadManifest(problems)
     return dict(found)
+
+
+def _text(document: bytes | str | Mapping[str, Any]) -> bytes:
+    if isinstance(document, bytes):
+        return document
+    return document.encode() if isinstance(document, str) else msgspec.json.encode(document)
+
+
+def _is_json(text: bytes) -> bool:
+    """Tell JSON, whose every table begins with a brace, from YAML, which nobody begins like that."""
+    return text.lstrip()[:1] in (b"{", b"[")
 
 
 def offered(document: Mapping[str, Any]) -> tuple[Offer, ...]:
