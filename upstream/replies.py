@@ -68,6 +68,9 @@ BY_STATUS: Final[dict[int, ReplyKind]] = {
 }
 """What a status means where no rule of the manifest says otherwise."""
 
+LED_AWAY: Final = (302, 303)
+"""Statuses by which a web page leads on after it has done what a form asked for (RFC 9110, 15.4.3 and 15.4.4)."""
+
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What a vendor said, or what is known when it said nothing.
@@ -171,7 +174,7 @@ def _by_status(operation: Operation, status: int) -> ReplyKind:
         return BY_STATUS[status]
     if 200 <= status < 300 or status >= 500:
         return _unproved(operation)
-    return "config"
+    return "unknown" if status in LED_AWAY and operation.effect == "write" else "config"
 
 
 def _is_unreadable(operation: Operation, body: Any) -> bool:
