@@ -182,7 +182,7 @@ async def assemble(settings: Settings, counters: metrics.Metrics, stack: AsyncEx
         authorizing=Authorizing(database, systems, settings.secret_keys, _now_ms),
         once=Once(database),
         hooks=Hooks(door, counters.hooked),
-        inboxes=Inboxes(database, door),
+        inboxes=Inboxes(database, door, systems),
         endpoints=Endpoints(database, settings.secret_keys, allow_plain=settings.allow_loopback_vendors),
         hook_bytes_max=settings.hook_bytes_max,
         document_bytes_max=settings.document_bytes_max,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from replication.wire import Limits
 from syncserver.commands.upkeep import Rules
 from syncserver.commands.upstream import alarming
 from syncserver.commands.upstream.alarming import Alarming
-from upstream import jsonnet, worker
+from upstream import addresses, jsonnet, worker
 from upstream.sinks import Place
 from upstream.vendors.csv import feed
 
@@ -69,10 +70,13 @@ WORK: Final = {
     "planning": "FIELDSYNC_PLANNING_MAX",
     "carrying": "FIELDSYNC_CARRYING_MAX",
     "tenant": "FIELDSYNC_TENANT_CARRYING_MAX",
-    "lease_seconds": "FIELDSYNC_LEASE_SECONDS",
 }
-"""The variable that sets how much a worker plans and carries at once, of it for one tenant, and for how long."""
+"""The variable that sets how much a worker plans and carries at once, and how much of it for one tenant."""
 WORK_MAX: Final = 10_000
+LEASE: Final = "FIELDSYNC_LEASE_SECONDS"
+LEASE_MIN: Final = 60
+"""Twice what a request may take where its manifest says nothing: with less, each delivery would be a dead letter."""
+LEASE_MAX: Final = 10_000
 
 CODE: Final = {
     "processor_ms": "FIELDSYNC_CODE_MS_MAX",
@@ -134,6 +138,7 @@ VARIABLES: Final = (
     WINDOW,
     *UPKEEP.values(),
     *WORK.values(),
+    LEASE,
     *CODE.values(),
     CODE_CHILDREN,
     HOOK_BYTES,
@@ -148,6 +153,9 @@ VARIABLES: Final = (
     *ALERTS.values(),
 )
 """Every variable that is read; a test holds this to what `load` reads."""
+PREFIX: Final = "FIELDSYNC_"
+OTHERS: Final = frozenset(("FIELDSYNC_CACHE_DIR", "FIELDSYNC_TEST_POSTGRES"))
+"""What `run.py` and the tests read, and hand on to what they start."""
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:\d{0,5})?")
 
@@ -217,9 +225,14 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         files=feed.Limits(**_numbers(environ, FILES, LIMIT_MAX)),
         alarming=_alarming(environ),
         **_numbers(environ, SERVING, SERVING_MAX),
-        work=worker.Limits(**_numbers(environ, WORK, WORK_MAX)),
+        work=_work(environ),
         code=_code(environ),
     )
+
+
+def unknown(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the names of variables that look like ours and that nobody reads."""
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in OTHERS.union(VARIABLES))
 
 
 def database_url(environ: Mapping[str, str] = os.environ) -> str:
@@ -325,7 +338,8 @@ def _compression(environ: Mapping[str, str]) -> Compression:
 
 def _alarming(environ: Mapping[str, str]) -> Alarming:
     """Return who is told what is wrong; a webhook needs a secret, a mail server a sender and recipients."""
-    url = _given(environ, ALERT_WEBHOOK, _https, None)
+    # The operator's own address may be within, where nobody has a certificate.
+    url = _given(environ, ALERT_WEBHOOK, partial(addresses.checked, allow_plain=True), None)
     secret = _given(environ, ALERT_SECRET, alarming.secret, b"")
     if url is not None and not secret:
         raise SettingsInvalid(f"{ALERT_SECRET} is not set, and what {ALERT_WEBHOOK} is told has to be signed")
@@ -340,16 +354,15 @@ def _alarming(environ: Mapping[str, str]) -> Alarming:
     return Alarming(webhook_url=url, webhook_secret=secret, mail=_given(environ, SMTP, mail, None), limits=limits)
 
 
-def _https(value: str) -> str:
-    if urlsplit(value).scheme not in ("https", "http") or not urlsplit(value).hostname:
-        raise ValueError("must be a URL that begins with https://")
-    return value
-
-
 def _window_log(value: str) -> int:
     if not value.isdecimal() or int(value) not in WINDOW_LOGS:
         raise ValueError(f"must be a whole number from {WINDOW_LOGS.start} to {WINDOW_LOGS.stop - 1}")
     return int(value)
+
+
+def _work(environ: Mapping[str, str]) -> worker.Limits:
+    lease = _numbers(environ, {"lease_seconds": LEASE}, LEASE_MAX, least=LEASE_MIN)
+    return worker.Limits(**_numbers(environ, WORK, WORK_MAX), **lease)
 
 
 def _code(environ: Mapping[str, str]) -> jsonnet.Limits:
@@ -357,12 +370,12 @@ def _code(environ: Mapping[str, str]) -> jsonnet.Limits:
     return jsonnet.Limits(**_numbers(environ, CODE, LIMIT_MAX), **children)
 
 
-def _numbers(environ: Mapping[str, str], names: Mapping[str, str], most: int) -> dict[str, int]:
+def _numbers(environ: Mapping[str, str], names: Mapping[str, str], most: int, *, least: int = 1) -> dict[str, int]:
     """Return what is given of numbers that each have a variable; the others keep their defaults."""
 
     def number(value: str) -> int | None:
-        if not value.isdecimal() or not 1 <= int(value) <= most:
-            raise ValueError(f"must be a whole number from 1 to {most}")
+        if not value.isdecimal() or not least <= int(value) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
         return int(value)
 
     given = {key: _given(environ, name, number, None) for key, name in names.items()}

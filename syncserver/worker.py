@@ -95,7 +95,7 @@ async def _back_door(
     await committers.start()
     stack.push_async_callback(committers.stop)
     carrier = Worker(database, systems, limits=settings.work, observe=metrics.worked, jsonnet=jsonnet.evaluate)
-    inward = _inward(settings, database, systems, committers, jsonnet, stack)
+    inward = _inward(settings, database, systems, committers=committers, jsonnet=jsonnet, metrics=metrics, stack=stack)
     systems.absorb = inward.inbound.take_in
 
     def wake(said: str) -> None:
@@ -111,12 +111,14 @@ async def _back_door(
     return carrier, inward, Readings(database, systems.keeper, metrics, inward.tenants)
 
 
-def _inward(
+def _inward(  # noqa: PLR0913  (what it works with, each by its name)
     settings: Settings,
     database: db.Database,
     systems: Systems,
+    *,
     committers: Committers,
     jsonnet: Pool,
+    metrics: WorkerMetrics,
     stack: AsyncExitStack,
 ) -> Inward:
     # The operator's own address may be within; whom a tenant names may not.
@@ -133,6 +135,7 @@ def _inward(
         keys=settings.secret_keys,
         alarming=settings.alarming,
         jsonnet=jsonnet.evaluate,
+        failed=metrics.failed,
     )
 
 

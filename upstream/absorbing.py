@@ -103,7 +103,10 @@ class Absorber:
         return await self._write(reached, into, there, known, made, guard)
 
     async def _matched(self, reached: Reached, into: IntoMapping, there: There, now: Mapping[str, Any]) -> Known:
-        """Return the one record of ours that says the same in all fields of `match`; none if there are several."""
+        """Return the one record of ours that says the same in all fields of `match`; none if there are several.
+
+        One that is tied to another record there is none of them.
+        """
         wanted = {name: now.get(name) for name in into.match}
         if any(value in (None, "") for value in wanted.values()):
             return Known()
@@ -113,7 +116,7 @@ class Absorber:
         if len(rows) != 1:
             return Known()
         record_id = rows[0]["record_id"]
-        return Known(collection=into.collection, record_id=record_id, key=record_id)
+        return Known(collection=into.collection, record_id=record_id, key=record_id, is_match=True)
 
     # What keeps it from being taken in.
 
@@ -247,7 +250,7 @@ class Absorber:
             seen_at = await knowledge.keep(session, reached, there, known, known.sighting, pending)
             if seen_at is None:
                 return Later("somebody else has just taken this record in")
-        known = msgspec.structs.replace(known, seen_at=seen_at, pending=pending)
+        known = msgspec.structs.replace(known, seen_at=seen_at, pending=pending, is_match=False)
         verdict = await self._judged(reached, pending)
         if isinstance(verdict, Later):
             return verdict

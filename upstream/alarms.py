@@ -55,7 +55,14 @@ class Alarms:
     async def look(self, tenants: Sequence[int]) -> None:
         """Look at each tenant once."""
         for tenant_id in tenants:
-            turned = await alerts.look(self._database, tenant_id, self._limits, announce)
+            try:
+                turned = await alerts.look(self._database, tenant_id, self._limits, announce)
+            except OSError:
+                raise
+            except Exception:
+                # What is odd about one tenant keeps no other's alerts from being told.
+                log.exception("alerts_not_looked_at", tenant=tenant_id)
+                continue
             for row in turned.opened:
                 log.warning("alert_opened", tenant=tenant_id, rule=row["rule"], subject=row["subject"])
             for row in turned.resolved:

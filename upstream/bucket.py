@@ -34,10 +34,17 @@ LAST_PERCENT: Final = 2
 """What of the limit a backfill leaves even of its share."""
 FOREIGN: Final = len(PURPOSES)
 """The place in a slot of what others took of the same limit, as the vendor's headers tell."""
+HOLD_MS_MAX: Final = 24 * 3_600_000
+"""A vendor whose window is said to begin anew later than this is asked again after this."""
 FULL_WAIT_MS: Final = 200
 """When to ask again while as many calls are under way as may be."""
+DIGITS_MAX: Final = 12
+"""A number in a header that has more is none: nobody means it, and it is no number to the shared store."""
 EASED_PERCENT: Final = 5
 """By how much of the declared limit one that was cut grows again with each window of successes."""
+
+_NUMBER: Final = re.compile(rf"\s*(\d{{1,{DIGITS_MAX}}})(?!\d)")
+_USAGE: Final = re.compile(rf"(?<!\d)(\d{{1,{DIGITS_MAX}}})\s*/\s*(\d{{1,{DIGITS_MAX}}})(?!\d)")
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,16 +236,17 @@ def _adapt(state: State, rule: Rule, said: Heard, now: int) -> None:
 
 def _hold(budget: Budget, hold_ms: int | None, reset_ms: int, remaining: int) -> int:
     """Return how long the bucket rests: as the vendor asks, else until its window begins anew."""
+    rest_ms = min(HOLD_MS_MAX, reset_ms)
     if hold_ms is None:
-        return max(0, reset_ms) if remaining == 0 else 0
-    return hold_ms or (reset_ms if reset_ms > 0 else round(budget.throttled_seconds * 1_000))
+        return max(0, rest_ms) if remaining == 0 else 0
+    return hold_ms or (rest_ms if rest_ms > 0 else round(budget.throttled_seconds * 1_000))
 
 
 def _number(text: str) -> int:
-    match = re.match(r"\s*(\d+)", text)
+    match = _NUMBER.match(text)
     return int(match[1]) if match else -1
 
 
 def _usage(text: str) -> tuple[int, int]:
-    match = re.search(r"(\d+)\s*/\s*(\d+)", text)
+    match = _USAGE.search(text)
     return (int(match[1]), int(match[2])) if match else (-1, -1)

@@ -93,10 +93,17 @@ class Local:
         }
 
 
-def takes(manifest: Manifest, operation: Operation, tenant_id: int, connection: str) -> tuple[Take, ...]:
-    """Return the buckets of an operation. Buckets of one system share a tag, so that one script can reach them."""
+def takes(
+    manifest: Manifest, operation: Operation, tenant_id: int, connection: str, *, is_shipped: bool = False
+) -> tuple[Take, ...]:
+    """Return the buckets of an operation. Buckets of one system share a tag, so that one script can reach them.
+
+    A limit of the system as a whole is counted for all tenants together only where `is_shipped`: its manifest
+    comes with the service. What a tenant brought itself may bear any name, so it is counted for that tenant.
+    """
     lease_ms = round(operation.seconds * 1_000) + LEASE_EXTRA_MS
     own = f"fieldsync:{{{manifest.system}}}:budget:{tenant_id}:{connection}:"
+    shared = f"fieldsync:{{{manifest.system}}}:budget:{'all' if is_shipped else f'own:{tenant_id}'}:"
     if not operation.budgets:
         return (Take(WHOLE, own + WHOLE, Rule(lease_ms=lease_ms)),)
     found = []
@@ -110,7 +117,6 @@ def takes(manifest: Manifest, operation: Operation, tenant_id: int, connection: 
             cost=operation.cost,
             lease_ms=lease_ms,
         )
-        shared = f"fieldsync:{{{manifest.system}}}:budget:all:"
         found.append(Take(name, (own if budget.scope == "connection" else shared) + name, rule))
     return tuple(found)
 

@@ -6,6 +6,7 @@ has to be found out.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import quote_plus, urlencode, urljoin, urlsplit
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from upstream.manifest import Body, Handle, Operation
 
 CONTENT_TYPE: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
+
+HEADER_VALUE: Final = re.compile(r"|[!-~]|[!-~][ -~\t]*[!-~]")
+"""What a header can be, which the library refuses otherwise, quoting it: and that may be a credential."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,10 +63,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Unsent(msgspec.Struct, frozen=True):
-    """Nothing left this machine. `why`: the peer, a place that is not called, or no room on our side."""
+    """Nothing left this machine. `why`: the peer, a place that is not called, no room here, or what HTTP cannot say."""
 
     reason: str
-    why: Literal["peer", "forbidden", "ours"] = "peer"
+    why: Literal["peer", "forbidden", "ours", "unwritable"] = "peer"
 
 
 class Lost(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ import structlog
 
 from upstream import drift, holes, outbox, remotes, store
 from upstream.drift import Finding
-from upstream.errors import BadConnection
+from upstream.errors import BadConnection, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +129,7 @@ async def look(
     for row in rows:
         loaded = {name: store.from_json(row[name]) for name in ("kept", "ways")}
         due = msgspec.convert({**dict(row), **loaded}, _Due)
-        await _Look(database, connection, manifest, mappings, caller, due).run()
+        await _Look(database, connection, manifest, mappings, caller, due).guarded()
     return len(rows)
 
 
@@ -162,6 +162,16 @@ class _Look:
         self.due = due
         self.place = (connection.tenant_id, connection.connection, due.object, due.remote_id)
 
+    async def guarded(self) -> None:
+        """Look at it; whatever goes wrong keeps neither the other canaries nor what else is noticed from their look."""
+        try:
+            await self.run()
+        except (UpstreamError, OSError):
+            raise
+        except Exception as error:
+            log.exception("canary_failed", tenant=self.place[0], connection=self.place[1], object=self.due.object)
+            await self._unread(f"a mistake on our side: {type(error).__name__}")
+
     async def run(self) -> None:
         """Tell it once more if it may be, or read it and say what differs."""
         told = await self._told()
@@ -171,8 +181,7 @@ class _Look:
         try:
             now = await self._read(told)
         except _Unread as exc:
-            async with self.database.transaction(self.connection.tenant_id) as session:
-                await session.execute(_SQL["unread"], *self.place, str(exc)[:REASON_CHARACTERS_MAX], RETRY_SECONDS)
+            await self._unread(str(exc))
             return
         await self._keep(now, told)
 
@@ -221,11 +230,13 @@ class _Look:
         wanted = self.due.remote_id
         return next((each for each in reply.items if str(holes.at(each, places.id)) == wanted), {})
 
+    async def _unread(self, reason: str) -> None:
+        async with self.database.transaction(self.connection.tenant_id) as session:
+            await session.execute(_SQL["unread"], *self.place, reason[:REASON_CHARACTERS_MAX], RETRY_SECONDS)
+
     async def _keep(self, now: Mapping[str, Any], told: _Told) -> None:
         if self.due.kept is None and not now:
-            async with self.database.transaction(self.connection.tenant_id) as session:
-                said = f"there is no {self.due.object} {self.due.remote_id}"
-                await session.execute(_SQL["unread"], *self.place, said, RETRY_SECONDS)
+            await self._unread(f"there is no {self.due.object} {self.due.remote_id}")
             return
         findings, ways = self._compared(now, told)
         kept, said = store.as_json(dict(now)), store.as_json(msgspec.to_builtins(findings))

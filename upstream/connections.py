@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 Mode: TypeAlias = Literal["shadow", "live"]
 State: TypeAlias = Literal["ok", "paused", "reauthorise", "broken"]
 
+NO_RECORD: Final = "00000000-0000-0000-0000-000000000000"
+"""Before all ids there are: where a walk through records begins."""
+FILL_ROWS: Final = 2_000
+"""Of so many records at once, or of so many changes, it is noted by which values they are looked up."""
 _SQL: Final = store.statements("connections")
 _TURNING_LOCK: Final = 1718839601
 """First half of the advisory locks of connections that go live or get another mapping."""
@@ -219,9 +223,11 @@ async def publish(
     so a backfill that begins after this returns finds all that was settled before. Records of before
     are not told by this; `outbox.backfill` tells them.
     """
+    filled = await fill_lookups(database, tenant_id, interests)
     async with database.transaction(tenant_id) as session:
-        await put_in_force(session, tenant_id, connection_id, mapping_version=mapping_version, interests=interests)
-    await fill_lookups(database, tenant_id, interests)
+        await put_in_force(
+            session, tenant_id, connection_id, mapping_version=mapping_version, interests=interests, filled=filled
+        )
 
 
 async def put_in_force(
@@ -231,10 +237,15 @@ async def put_in_force(
     *,
     mapping_version: int,
     interests: Mapping[str, tuple[str, ...]],
+    filled: int,
 ) -> None:
-    """Do what `publish` does in a transaction of the caller's, who fills the lookups when it has committed."""
+    """Do what `publish` does in a transaction of the caller's, who has `filled` the lookups up to a change.
+
+    What changed since becomes findable here, while nothing else can change: so no plan by this version finds a part.
+    """
     await session.execute(_SQL["wait_for_groups"], store.COMMITTERS_LOCK, tenant_id)
     await turn(session, connection_id)
+    await _fill_changed(session, tenant_id, interests, filled)
     rid = await session.fetchval(_SQL["set_mapping"], tenant_id, connection_id, mapping_version)
     if rid is None:
         raise UnknownConnection(f"tenant {tenant_id} has no connection {connection_id}")
@@ -243,11 +254,29 @@ async def put_in_force(
     await session.execute(_SQL["add_interests"], tenant_id, connection_id, rid, *store.columns(told, 2))
 
 
-async def fill_lookups(database: Database, tenant_id: int, interests: Mapping[str, tuple[str, ...]]) -> None:
-    """Make what is there already findable by the fields that interests name."""
-    pairs = [(collection, field) for collection, fields in interests.items() for field in fields]
+async def fill_lookups(database: Database, tenant_id: int, interests: Mapping[str, tuple[str, ...]]) -> int:
+    """Make what is there findable by the fields that interests name; return up to which change it is.
+
+    This may take long, so it goes before the interests hold, some records at a time, and keeps nobody waiting. What it
+    has done when it dies are hints that nobody follows yet; begun again it does nothing twice.
+    """
     async with database.transaction(tenant_id) as session:
-        await session.execute(_SQL["fill_lookups"], tenant_id, *store.columns(pairs, 2))
+        filled: int = await session.fetchval(_SQL["settled"], tenant_id)
+    for collection, fields in interests.items():
+        last = NO_RECORD if fields else None
+        while last is not None:
+            async with database.transaction(tenant_id) as session:
+                last = await session.fetchval(_SQL["fill_lookups"], tenant_id, collection, fields, last, FILL_ROWS)
+    async with database.transaction(tenant_id) as session:
+        return await _fill_changed(session, tenant_id, interests, filled)
+
+
+async def _fill_changed(session: Session, tenant_id: int, interests: Mapping[str, tuple[str, ...]], filled: int) -> int:
+    """Make what changed after `filled` findable too; return up to which change it is now."""
+    pairs = store.columns(((collection, field) for collection, fields in interests.items() for field in fields), 2)
+    while (last := await session.fetchval(_SQL["fill_changed"], tenant_id, *pairs, filled, FILL_ROWS)) is not None:
+        filled = last
+    return filled
 
 
 async def interests(database: Database, tenant_id: int, connection_id: str) -> tuple[str, ...]:

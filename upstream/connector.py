@@ -216,7 +216,9 @@ class Connector:
             return replies.stopped("setting_missing" if is_ours else "value_missing", str(exc)), found.version
         except holes.NoPlace as exc:
             return replies.stopped("does_not_fit", str(exc)), found.version
-        taken = budgets.takes(self._manifest, asked.operation, *self._place)
+        # Only what comes with the service, at its usual address, can tell of a limit that all tenants share.
+        is_shipped = self._connection.manifest_text is None and self._connection.base_url is None
+        taken = budgets.takes(self._manifest, asked.operation, *self._place, is_shipped=is_shipped)
         slip = str(uuid.uuid4())
         wait = await self._room(taken, asked.purpose, slip)
         if wait:

@@ -6,15 +6,16 @@ Reads nothing that a mapping does not name.
 from __future__ import annotations
 
 from collections import OrderedDict
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from replication import catalog_file
-from upstream import holes, making, plan, remotes, store
+from upstream import connections, holes, making, plan, remotes, store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Collection, Iterable
 
     import asyncpg
 
@@ -27,10 +28,15 @@ _SQL: Final = store.statements("planning")
 
 DEPTH_MAX: Final = 2
 """How far references are followed: the customer of the work order of a time entry."""
-FORMER_STATES_MAX: Final = 100
+PAGE_ROWS: Final = 1_000
+"""How many records, or states of one, are read at once; there may be any number of such pages."""
 CATALOGUES_MAX: Final = 256
 PEOPLE: Final = "technicians"
 """The collection that a field of the kind `person` points into."""
+SHIFT_DAYS: Final = 2
+"""How far the day that the text of an instant begins with may lie from its day in some zone."""
+
+_SEQ_MAX: Final = 2**63 - 1
 
 Key = tuple[str, str]
 Place = tuple[str, dict[str, Any], dict[str, Any]]
@@ -86,45 +92,65 @@ class Reading:
             self._records |= {(source.collection, source.record_id): source for source in map(_source, found)}
         return {key: source for key in wanted if (source := self._records[key]) is not None}
 
-    async def former(self, key: Key, from_seq: int) -> list[dict[str, Any]]:
-        """Return the states of a record that a connection may have been told of, newest first."""
-        found = await self.session.fetch(_SQL["former"], self.connection.tenant_id, *key, from_seq, FORMER_STATES_MAX)
-        return [{"id": key[1], **store.from_json(row["state"])} for row in found]
+    async def former(self, key: Key, from_seq: int, matters: Collection[str]) -> list[dict[str, Any]]:
+        """Return the states of a record that a connection may have been told of, newest first.
+
+        Of those that are alike in the fields that matter only the newest: what was told is found however often a
+        record has changed since.
+        """
+        states: dict[str, dict[str, Any]] = {}
+        place, before = (self.connection.tenant_id, *key, from_seq), _SEQ_MAX
+        while True:
+            page = await self.session.fetch(_SQL["former"], *place, before, PAGE_ROWS)
+            for row in page:
+                state = {"id": key[1], **store.from_json(row["state"])}
+                states.setdefault(store.as_json([state.get(field) for field in matters]), state)
+            if len(page) < PAGE_ROWS:
+                return list(states.values())
+            before = page[-1]["seq"]
 
     async def context(self, each: ObjectMapping, record: dict[str, Any]) -> dict[str, Any]:
-        """Return all that the mapping may name when it is made from this record."""
+        """Return all that the mapping may name when it is made from this record.
+
+        Where more belongs beside it than may be, there is more than that too, and nothing whole is made of it.
+        """
         made = light(each, record, self.connection)
         refs, there = plan.named(each)
         await self._follow([(each.collection, record, made)], refs, there, DEPTH_MAX)
         made["rows"] = {}
         for name, gather in each.gather.items():
-            rows = await self._gather(each, gather, made)
-            await self._follow([(gather.collection, row, row) for row in rows], refs, there, DEPTH_MAX)
-            made["rows"][name] = [row for row in rows if making.holds(gather.where, {"item": row})]
+            rows: list[dict[str, Any]] = []
+            async for page in self._gather(each, gather, made):
+                await self._follow([(gather.collection, row, row) for row in page], refs, there, DEPTH_MAX)
+                rows += [row for row in page if making.holds(gather.where, {"item": row})]
+                if len(rows) > making.ITEMS_MAX:
+                    break
+            made["rows"][name] = rows
         return made
 
-    async def _gather(self, each: ObjectMapping, gather: Gather, context: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the records beside this one, in order of their ids."""
-        wanted = {field: holes.at(context, path) for field, path in gather.match.items()}
-        absent = [field for field, value in wanted.items() if value is None]
-        wanted = {field: value for field, value in wanted.items() if value is not None}
-        if not wanted:
-            return []
-        field, value = next(iter(wanted.items()))
-        found = await self.session.fetch(
-            _SQL["gathered"],
-            self.connection.tenant_id,
-            gather.collection,
-            field,
-            str(value),
-            store.as_json(wanted),
-            making.ITEMS_MAX + 1,
-        )
-        rows = [_source(row).fields for row in found]
-        rows = [row for row in rows if all(row.get(name) is None for name in absent)]
-        if gather.period_field and each.period is not None:
-            rows = [row for row in rows if in_period(each.period, gather.period_field, row, context.get("period"))]
-        return rows
+    async def _gather(
+        self, each: ObjectMapping, gather: Gather, context: dict[str, Any]
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Yield the records beside this one, in order of their ids, some at a time."""
+        values = {field: holes.at(context, path) for field, path in gather.match.items()}
+        absent = [field for field, value in values.items() if value is None]
+        wanted = {field: value for field, value in values.items() if value is not None}
+        period = each.period if gather.period_field else None
+        if not wanted or (period is not None and "period" not in context):
+            return
+        place = (self.connection.tenant_id, gather.collection, next(iter(wanted)), store.as_json(wanted))
+        span = ("", "", "") if period is None else (gather.period_field, *_days_around(context["period"]))
+        last = connections.NO_RECORD
+        while True:
+            found = await self.session.fetch(_SQL["gathered"], *place, *span, last, PAGE_ROWS)
+            page = [_source(row).fields for row in found]
+            rows = [row for row in page if all(row.get(name) is None for name in absent)]
+            if period is not None:
+                rows = [row for row in rows if in_period(period, gather.period_field, row, context["period"])]
+            yield rows
+            if len(page) < PAGE_ROWS:
+                return
+            last = page[-1]["id"]
 
     async def _follow(
         self,
@@ -171,18 +197,20 @@ class Reading:
         objects = [each.object for each in self.mappings.out if each.collection == key[0] and not each.is_shared]
         return next((ids[name] for name in objects if name in ids), next(iter(ids.values()), None))
 
-    def missing(self, each: ObjectMapping, context: dict[str, Any], requires: tuple[str, ...]) -> Key | None:
-        """Return a record that has to be there before, and is not: `requires` are objects of that system."""
+    def missing(self, each: ObjectMapping, context: dict[str, Any], requires: tuple[str, ...]) -> tuple[Key, ...]:
+        """Return the records that have to be there before, and are not: `requires` are objects of that system."""
         _, there = plan.named(each)
         collections = {other.collection for other in self.mappings.out if other.object in requires}
         places = [(each.collection, context["record"], context)]
         for name, rows in context["rows"].items():
             places += [(each.gather[name].collection, row, row) for row in rows]
-        for place in places:
-            for name, key in self._references(place, there):
-                if key[0] in collections and name not in place[2].get("remote", {}):
-                    return key
-        return None
+        found = (
+            key
+            for place in places
+            for name, key in self._references(place, there)
+            if key[0] in collections and name not in place[2].get("remote", {})
+        )
+        return tuple(dict.fromkeys(found))
 
 
 def light(each: ObjectMapping, record: dict[str, Any], connection: Connection) -> dict[str, Any]:
@@ -197,14 +225,21 @@ def _period(period: Period, record: dict[str, Any]) -> dict[str, str] | None:
     """Return the period in which a record lies; None if it does not say when it was."""
     try:
         first, last = making.period_of(period, record)
-    except ValueError:
+    except (ValueError, OverflowError):  # also a day at the end of the calendar, whose period has no first or last one
         return None
     return {"first": first.isoformat(), "last": last.isoformat()}
 
 
-def in_period(period: Period, field: str, row: dict[str, Any], wanted: dict[str, str] | None) -> bool:
+def _days_around(period: dict[str, str]) -> tuple[str, str]:
+    """Return between which days the text of an instant begins that may lie in the period."""
+    first, last = (date.fromisoformat(period[end]).toordinal() for end in ("first", "last"))
+    days = (max(first - SHIFT_DAYS, date.min.toordinal()), min(last + SHIFT_DAYS, date.max.toordinal()))
+    return date.fromordinal(days[0]).isoformat(), date.fromordinal(days[1]).isoformat()
+
+
+def in_period(period: Period, field: str, row: dict[str, Any], wanted: dict[str, str]) -> bool:
     """Tell whether the row's instant lies in the period."""
-    return wanted is not None and _period(msgspec.structs.replace(period, field=field), row) == wanted
+    return _period(msgspec.structs.replace(period, field=field), row) == wanted
 
 
 def _source(row: asyncpg.Record) -> Source:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import unicodedata
 import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -48,6 +49,9 @@ RETRY_MS: Final = 30_000
 STORE_TRIES: Final = 8
 GIVEN_MAX: Final = 32
 GIVEN_CHARACTERS_MAX: Final = 16_384
+PEM: Final = "-----BEGIN "
+"""How a certificate or key begins, the one kind of credential that has lines."""
+LINE_BREAKS: Final = "\r\n"
 
 Code: TypeAlias = Literal["no_credentials", "reauthorise", "token_unavailable", "credentials_sealed"]
 
@@ -361,7 +365,16 @@ def check(given: Mapping[str, Any]) -> dict[str, str]:
             raise BadConnection(f"credentials.{name}: must be a text that is not empty")
         if len(value) > GIVEN_CHARACTERS_MAX:
             raise BadConnection(f"credentials.{name}: has {len(value)} characters, more than {GIVEN_CHARACTERS_MAX}")
+        if any(unicodedata.category(each) in ("Cc", "Cs") for each in _in_one_line(value)):
+            raise BadConnection(
+                f"credentials.{name}: must have no control characters, and line breaks only as PEM; give it anew"
+            )
     return dict(given)
+
+
+def _in_one_line(value: str) -> str:
+    """Return a text in PEM without its line breaks; any other as it is."""
+    return value.translate(dict.fromkeys(map(ord, LINE_BREAKS))) if value.lstrip().startswith(PEM) else value
 
 
 def _is_due(found: Credential, refused: int) -> bool:

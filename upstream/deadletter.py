@@ -157,6 +157,8 @@ async def retry(session: Session, tenant_id: int, delivery_id: str, word: Word) 
     if letter.is_incomplete and not await _was_edited(session, letter):
         raise BadPayload(["the mapping could not make all of it: edit it first, or plan it anew"])
     is_open = letter.state == "unknown" and not word.absent
+    if not is_open and await session.fetchval(_SQL["moved"], tenant_id, delivery_id):
+        raise Overtaken("the system itself has changed the record since this was made: plan it anew, or skip it")
     if is_open and word.new_operation:
         raise StillInDoubt("whether it stands there is not known: a new operation needs `absent`")
     key = await _key(session, letter) if word.new_operation else letter.idempotency_key

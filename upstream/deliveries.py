@@ -28,6 +28,11 @@ LIST_MAX: Final = 501
 ATTEMPT_CHARACTERS_MAX: Final = 10_000
 """How much of a request and of a reply is kept; both come redacted."""
 MESSAGE_CHARACTERS_MAX: Final = 2_000
+MOVED: Final = 0
+COMES: Final = -1
+"""In place of the number of an attempt, which begins with 1: none was made, for it would undo the vendor's own edit."""
+COMES_SECONDS: Final = 120.0
+"""For how long what a vendor said of an object, and cannot be taken in yet, keeps ours from being sent."""
 LAST: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 _SQL: Final = store.statements("deliveries")
@@ -183,15 +188,23 @@ class Deliveries:
         self._worker = worker
         self.seconds = seconds
 
-    async def sent(self, delivery: Delivery, operation: str) -> int | None:
+    async def sent(self, delivery: Delivery, operation: str, seconds: float, *, if_moved: bool = False) -> int | None:
         """Store that a request goes out that may change something; None: the lease was lost, do not send.
 
-        Returns the number of the attempt.
+        The lease lasts `seconds` from now on.
+        Returns the number of the attempt. Or `MOVED`: the system itself has changed the record since this was made;
+        or `COMES`: it may have, and what it said is about to be taken in. Do not send then. `if_moved`: send it all the
+        same.
         """
+        place = (*self._place(delivery), seconds, operation, if_moved, delivery.remote_id, COMES_SECONDS)
         async with self._database.transaction(delivery.tenant_id) as session:
-            place = self._place(delivery)
-            n: int | None = await session.fetchval(_SQL["sent"], *place, self.seconds, operation)
+            n: int | None = await session.fetchval(_SQL["sent"], *place)
         return n
+
+    async def hold(self, delivery: Delivery, seconds: float) -> bool:
+        """Let the lease last so long from now on; False if it was lost."""
+        async with self._database.transaction(delivery.tenant_id) as session:
+            return await session.fetchval(_SQL["hold"], *self._place(delivery), seconds) is not None
 
     async def answered(self, delivery: Delivery, n: int, told: Told) -> None:
         """Store what came back, whoever holds the lease now: an answer is evidence."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -63,7 +64,8 @@ async def discover(
             if document is None and not how.operation:
                 raise NotDiscovered(f"{object_name}: the connection has no OpenAPI document at hand; put one there")
             described = document if document is not None else await _answer(caller, how.operation)
-            return _of_document(manifest, how, described, object_name)
+            # It may be as long as a document is allowed to be, and others are served meanwhile.
+            return await asyncio.to_thread(_of_document, manifest, how, described, object_name)
         if how.kind == "sample":
             return schema.of_samples(object_name, await _records(caller, how))
         return schema.of_listing(object_name, how, await _answer(caller, how.operation))

@@ -7,7 +7,8 @@ Where it names none, a person compares the two.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -15,24 +16,47 @@ from upstream import inbound, store
 from upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from upstream.inbound import Systems
     from upstream.inbox import Door
     from upstream.store import Database
 
-_SQL = store.statements("inbox")
+AT_ONCE_MAX: Final = 8
+"""How many vendors are asked at a time."""
+
+_SQL: Final = store.statements("inbox")
 
 log = structlog.get_logger()
 
 
-async def confirm(database: Database, systems: Systems, door: Door, tenants: Sequence[int]) -> int:
-    """Ask vendors about the secrets that came in their name; return how many were theirs."""
+async def confirm(
+    database: Database,
+    systems: Systems,
+    door: Door,
+    tenants: Sequence[int],
+    failed: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Ask vendors about the secrets that came in their name; return how many were theirs.
+
+    Whatever goes wrong with one keeps no other from being asked; `failed` is told of what was a mistake of ours.
+    """
     if not tenants:
         return 0
     async with database.transaction(*tenants) as session:
         rows = await session.fetch(_SQL["with_candidates"], tenants)
-    return sum([await _confirm(database, systems, door, row["tenant_id"], row["connection"]) for row in rows])
+    room = asyncio.Semaphore(AT_ONCE_MAX)
+
+    async def within(tenant_id: int, connection_id: str) -> int:
+        async with room:
+            try:
+                return await _confirm(database, systems, door, tenant_id, connection_id)
+            except Exception:
+                log.exception("handshake_failed", tenant=tenant_id, connection=connection_id)
+                failed("handshakes")
+                return 0
+
+    return sum(await asyncio.gather(*(within(row["tenant_id"], row["connection"]) for row in rows)))
 
 
 async def _confirm(database: Database, systems: Systems, door: Door, tenant_id: int, connection_id: str) -> int:

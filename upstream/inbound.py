@@ -7,8 +7,6 @@ asks for that one itself.
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -20,9 +18,11 @@ from upstream.errors import UpstreamError
 from upstream.events import Event
 from upstream.inbox import Ended
 from upstream.knowledge import Later, Reached, There
+from upstream.places import Limits, Places
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    import asyncio
+    from collections.abc import Sequence
 
     from upstream.absorbing import Absorber
     from upstream.connections import Connection
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from upstream.knowledge import Caller
     from upstream.manifest import Manifest
     from upstream.mapping import IntoMapping, MappingSet
+    from upstream.places import Room, Tenants
     from upstream.replies import Reply
     from upstream.store import Database, Session
 
@@ -62,15 +63,13 @@ class Systems(Protocol):
 
 
 LEASE_SECONDS: Final = 120.0
-LEASE_ITEMS_MAX: Final = 32
-LEASE_PER_CONNECTION_MAX: Final = 8
-AT_ONCE_MAX: Final = 8
+LIMITS: Final = Limits(total=32, tenant=16, each=8)
 LOOK_SECONDS: Final = 2.0
 """How long a worker that has nothing to do waits before it looks again; a notification wakes it sooner."""
 WAIT_SECONDS: Final = 2.0
 WAIT_SECONDS_MAX: Final = 900.0
 AGE_SECONDS_MAX: Final = 72 * 3_600
-"""What could not be taken in for this long fails, for a person to look at."""
+"""What could not be taken in for this long, while its connection did not rest, fails, for a person to look at."""
 
 _SQL: Final = store.statements("inbox")
 _PASSING: Final = frozenset({"throttled", "transient", "unknown", "auth"})
@@ -87,45 +86,30 @@ class Inbound:
         self._systems = systems
         self._absorber = absorber
 
-    async def run(
-        self, tenants: Callable[[], Awaitable[Sequence[int]]], stop: asyncio.Event, wake: asyncio.Event
-    ) -> None:
-        """Work until told to stop; `wake` cuts a pause short."""
-        while not stop.is_set():
-            if await self.turn(await tenants()):
-                continue
-            with suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), LOOK_SECONDS)
-            wake.clear()
+    async def run(self, tenants: Tenants, stop: asyncio.Event, wake: asyncio.Event) -> None:
+        """Work until told to stop; `wake` cuts a pause short. A fetch that takes long keeps no other event waiting."""
+        await self._places().run(tenants, stop, seconds=LOOK_SECONDS, wake=wake)
 
     async def turn(self, tenants: Sequence[int]) -> int:
         """Take up what is due, once; return how many events that were."""
-        if not tenants:
-            return 0
+        return await self._places().turn(tenants)
+
+    def _places(self) -> Places[Item]:
+        return Places("inbound", LIMITS, lease=self._leased, work=self._one, owner=_owner)
+
+    async def _leased(self, tenants: Sequence[int], room: Room) -> list[Item]:
         async with self._database.transaction(*tenants) as session:
-            items = await inbox.lease(
-                session,
-                tenants,
-                worker=self._worker,
-                seconds=LEASE_SECONDS,
-                limit=LEASE_ITEMS_MAX,
-                each=LEASE_PER_CONNECTION_MAX,
-            )
-        room = asyncio.Semaphore(AT_ONCE_MAX)
+            return await inbox.lease(session, tenants, room, worker=self._worker, seconds=LEASE_SECONDS)
 
-        async def within(item: Item) -> None:
-            async with room:
-                await self._one(item)
+    async def take_in(self, delivery: Delivery, record: Any) -> Ended | Later | None:
+        """Take in what somebody who is about to write there has found changed; see `upstream.writing`.
 
-        await asyncio.gather(*(within(item) for item in items))
-        return len(items)
-
-    async def take_in(self, delivery: Delivery, record: Any) -> None:
-        """Take in what somebody who is about to write there has found changed; see `upstream.writing`."""
+        None: the mapping takes in no such record.
+        """
         reached = await reach(self._database, self._systems, delivery.tenant_id, delivery.connection)
         into = _into(reached, delivery.object)
         if into is None or not isinstance(record, dict):
-            return
+            return None
         target = reached.manifest.targets[delivery.object]
         there = There(
             object=delivery.object,
@@ -139,7 +123,10 @@ class Inbound:
         async def still_ours(_: Session) -> bool:
             return True
 
-        await self._absorber.absorb(reached, into, there, still_ours)
+        came = await self._absorber.absorb(reached, into, there, still_ours)
+        if isinstance(came, Later) and came.missing:
+            await self._ask_for(reached, came.missing)
+        return came
 
     async def _one(self, item: Item) -> None:
         """Take one event up; whatever goes wrong with it keeps nothing else from being taken in."""
@@ -265,6 +252,10 @@ async def reach(database: Database, systems: Systems, tenant_id: int, connection
     system = await systems.system(connection)
     _, mappings = await systems.mapping(connection)
     return Reached(connection=connection, manifest=system.manifest, mappings=mappings, caller=system.caller)
+
+
+def _owner(item: Item) -> tuple[int, str]:
+    return item.tenant_id, item.connection
 
 
 def _into(reached: Reached, name: str) -> IntoMapping | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from upstream.connections import Connection
     from upstream.manifest import Manifest, Webhook
+    from upstream.places import Room
     from upstream.store import Database, Session
 
 __all__ = ["Refused", "TooMany"]  # what `Door.receive` gives and raises, for those who know this module alone
@@ -63,7 +64,10 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that is leased. `body` is the record if `is_whole`, else what the vendor said."""
+    """An event that is leased. `body` is the record if `is_whole`, else what the vendor said.
+
+    `age_seconds` counts from when it came, or from when a person or its connection took it up again.
+    """
 
     tenant_id: int
     inbox_id: str
@@ -330,11 +334,9 @@ async def _put(
     return new, len(stored) - new
 
 
-async def lease(
-    session: Session, tenants: Sequence[int], *, worker: str, seconds: float, limit: int, each: int
-) -> list[Item]:
-    """Take events that are due, for so many seconds; of one connection at most `each`."""
-    found = await session.fetch(_SQL["lease"], tenants, worker, seconds, limit, each)
+async def lease(session: Session, tenants: Sequence[int], room: Room, *, worker: str, seconds: float) -> list[Item]:
+    """Take events that are due and that there is room for, for so many seconds."""
+    found = await session.fetch(_SQL["lease"], *room.asked(tenants), worker, seconds)
     return [msgspec.convert(dict(row), Item) for row in found]
 
 

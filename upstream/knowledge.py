@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from upstream.store import Database, Session
 
 SHORT_SECONDS: Final = 5.0
+LOCK: Final = 1718839730
+"""First half of the advisory locks under which records of ours are tied to those that say the same."""
 
 _SQL: Final = store.statements("inbox")
 
@@ -92,7 +94,10 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a record of the vendor's before it is taken in. Without `record_id`: nothing."""
+    """What is known of a record of the vendor's before it is taken in. Without `record_id`: nothing.
+
+    `is_match`: it says the same as this record of ours, and nothing has tied the two yet.
+    """
 
     collection: str = ""
     record_id: str = ""
@@ -102,6 +107,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     pending: Pending | None = None
     confirmed: Confirmed = Confirmed()
     confirmed_at: datetime | None = None
+    is_match: bool = False
 
     def is_newer_than(self, version: str) -> bool:
         """Tell whether a newer state than this is known for sure."""
@@ -148,6 +154,8 @@ async def keep(
     session: Session, reached: Reached, there: There, known: Known, after: Sighting, pending: Pending | None
 ) -> datetime | None:
     """Store what is known of a record now, if nobody else has meanwhile; return when that was."""
+    if known.is_match and await _is_tied(session, reached, there, known):
+        return None
     kept: datetime | None = await session.fetchval(
         _SQL["put_sighting"],
         reached.connection.tenant_id,
@@ -164,6 +172,14 @@ async def keep(
         known.seen_at,
     )
     return kept
+
+
+async def _is_tied(session: Session, reached: Reached, there: There, known: Known) -> bool:
+    """Tell whether our record was tied to another one there since it was looked up; until we end nobody ties it."""
+    place = (reached.connection.tenant_id, reached.connection.connection, there.object)
+    await session.execute(_SQL["lock_record"], LOCK, ":".join((place[1], place[2], known.record_id)))
+    tied: bool = await session.fetchval(_SQL["tied"], *place, known.collection, known.record_id)
+    return tied
 
 
 async def link(session: Session, reached: Reached, there: There, known: Known) -> None:

@@ -45,7 +45,23 @@ class CannotMake(ValueError):
 
 
 def make(rows: tuple[Row, ...], context: Values, jsonnet: Jsonnet | None = None) -> Made:
-    """Return the fields that the rows make of the context, and what kept them from making more."""
+    """Return the fields that the rows make of the context, and what kept them from making more.
+
+    Of more records than may be nothing whole is made, whatever a row takes of them: there may be more still.
+    """
+    made = _made(rows, context, jsonnet)
+    return Made(made.fields, (*_crowded(context), *made.problems)[:PROBLEMS_MAX])
+
+
+def _crowded(context: Values) -> Iterator[Problem]:
+    """Yield what is wrong where more records belong beside this one than may be."""
+    gathered = context.get("rows")
+    for name, rows in gathered.items() if isinstance(gathered, dict) else ():
+        if isinstance(rows, list) and len(rows) > ITEMS_MAX:
+            yield Problem(f"rows.{name}", f"more than {ITEMS_MAX} records belong to it")
+
+
+def _made(rows: tuple[Row, ...], context: Values, jsonnet: Jsonnet | None) -> Made:
     fields: dict[str, Any] = {}
     problems: list[Problem] = []
     context = {**context, "made": fields}
@@ -269,7 +285,7 @@ def _each(row: Row, context: Values, jsonnet: Jsonnet | None) -> Any:
         inner = {**context, "item": item}
         if not holds(row.where, inner):
             continue
-        line = make(row.rows, inner, jsonnet)
+        line = _made(row.rows, inner, jsonnet)
         problems += (Problem(f"{row.target}.{len(made)}.{each.target}", each.message) for each in line.problems)
         made.append(line.fields)
     if problems:

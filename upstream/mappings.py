@@ -248,6 +248,10 @@ async def _loaded(
 
 
 async def _put_in_force(database: Database, tenant_id: int, connection_id: str, version: int, *, by: str) -> Version:
+    found = await get(database, tenant_id, connection_id, version)
+    interests = plan.interests(mapping_file.parse(found.content, f"version {version}"))
+    # Before it holds, so that whatever is planned by it finds all that it looks up.
+    filled = 0 if found.state == "published" else await connections.fill_lookups(database, tenant_id, interests)
     async with database.transaction(tenant_id) as session:
         holding = await _lock(session, tenant_id, connection_id)
         found = await _get(session, tenant_id, connection_id, version)
@@ -255,12 +259,11 @@ async def _put_in_force(database: Database, tenant_id: int, connection_id: str, 
             return found
         if found.state == "published":
             raise MappingRefused([f"version {version} held before; roll back to it, which makes a new version"])
-        interests = plan.interests(mapping_file.parse(found.content, f"version {version}"))
         await session.execute(_SQL["publish"], tenant_id, connection_id, version, by)
-        await connections.put_in_force(session, tenant_id, connection_id, mapping_version=version, interests=interests)
-        held = await _get(session, tenant_id, connection_id, version)
-    await connections.fill_lookups(database, tenant_id, interests)
-    return held
+        await connections.put_in_force(
+            session, tenant_id, connection_id, mapping_version=version, interests=interests, filled=filled
+        )
+        return await _get(session, tenant_id, connection_id, version)
 
 
 async def _lock(session: Session, tenant_id: int, connection_id: str) -> int | None:

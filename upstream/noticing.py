@@ -6,29 +6,35 @@ Nothing else follows from it: no data are deleted and no mapping is rewritten.
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections import OrderedDict
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
 from upstream import alarms, alerts, canaries, connections, discovery, documents, drift
 from upstream.errors import UpstreamError
+from upstream.places import Limits, Places
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    import asyncio
+    from collections.abc import Callable, Mapping, Sequence
 
     from upstream.connections import Connection
     from upstream.drift import Finding
     from upstream.knowledge import Caller
     from upstream.manifest import Manifest
     from upstream.mapping import MappingSet
+    from upstream.places import Room, Tenants
     from upstream.store import Database
 
     Place = tuple[int, str, str]
 
-LOOK_SECONDS: Final = 60.0
+EVERY_SECONDS: Final = 60.0
+"""How often each tenant is looked at."""
+LOOK_SECONDS: Final = 5.0
+"""How often it is looked whose time it is."""
+LIMITS: Final = Limits(total=8, tenant=1, each=1)
 COUNTED_MAX: Final = 2_000
 """Of how many objects of connections answers are counted at a time; those not heard of for longest go first."""
 SHOWN_MAX: Final = 5
@@ -59,11 +65,16 @@ class Systems(Protocol):
 
 
 class Noticing:
-    """Looks from time to time. Other workers may look too: what is known for a while is not asked again."""
+    """Looks from time to time. Other workers may look too: what is known for a while is not asked again.
 
-    def __init__(self, database: Database, systems: Systems) -> None:
+    `failed` is told of each mistake on our side.
+    """
+
+    def __init__(self, database: Database, systems: Systems, failed: Callable[[str], None] = lambda _: None) -> None:
         self._database = database
         self._systems = systems
+        self._failed = failed
+        self._begun: dict[int, float] = {}
         self._counted: OrderedDict[Place, drift.Answers | None] = OrderedDict()
 
     def saw(self, tenant_id: int, connection_id: str, object_name: str, record: Mapping[str, Any]) -> None:
@@ -76,13 +87,19 @@ class Noticing:
         if answers is not None:
             answers.saw(record)
 
-    async def run(self, tenants: Callable[[], Awaitable[Sequence[int]]], stop: asyncio.Event) -> None:
-        """Work until told to stop."""
-        while not stop.is_set():
-            for tenant_id in await tenants():
-                await self.look(tenant_id)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+    async def run(self, tenants: Tenants, stop: asyncio.Event) -> None:
+        """Work until told to stop. A tenant whose systems answer slowly keeps no other waiting."""
+        places: Places[int] = Places("noticing", LIMITS, lease=self._due, work=self.look, owner=_owner)
+        await places.run(tenants, stop, seconds=LOOK_SECONDS)
+
+    async def _due(self, tenants: Sequence[int], room: Room) -> list[int]:
+        """Return whose time it is, those first that were looked at longest ago."""
+        now, busy = time.monotonic(), {tenant for tenant, _ in room.taken}
+        begun = {tenant: self._begun.get(tenant, float("-inf")) for tenant in tenants}
+        due = [each for each in begun if each not in busy and now - begun[each] >= EVERY_SECONDS]
+        found = sorted(due, key=begun.__getitem__)[: room.free]
+        self._begun = {**begun, **dict.fromkeys(found, now)}
+        return found
 
     async def look(self, tenant_id: int) -> None:
         """Look at the connections of a tenant once. One that cannot be looked at keeps no other from it."""
@@ -93,6 +110,9 @@ class Noticing:
                 await self._look(connection)
             except UpstreamError as exc:
                 log.warning("not_looked_at", tenant=tenant_id, connection=connection.connection, code=exc.code)
+            except Exception:
+                log.exception("looking_failed", tenant=tenant_id, connection=connection.connection)
+                self._failed("noticing")
 
     async def _look(self, connection: Connection) -> None:
         manifest, mappings = await self._systems.mapping(connection)
@@ -135,3 +155,7 @@ class Noticing:
             found = alerts.Finding(rule=RULE, subject=subject, severity="critical", message=said)
             new = await alerts.report(session, place[0], [found])
             await alarms.announce(session, place[0], alerts.Turned(opened=tuple(new)))
+
+
+def _owner(tenant_id: int) -> tuple[int, str]:
+    return tenant_id, ""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
-from upstream import store
+from upstream import connections, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +42,6 @@ CHANNEL: Final = "fieldsync_work"
 INWARD: Final = "in,"
 
 BACKFILL_ROWS: Final = 1_000
-NO_RECORD: Final = "00000000-0000-0000-0000-000000000000"
 
 _SQL: Final = store.statements("outbox")
 
@@ -61,6 +60,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     lane: Lane
     marked_at: datetime
     attempts: int
+    leased_at: datetime
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +112,7 @@ async def put_off(
     session: Session, row: Row, *, worker: str, seconds: float, waits_on: str | None = None, reason: str = ""
 ) -> None:
     """Give a row back, to be looked at again after so long, or when the record that it waits for is there."""
-    await session.execute(_SQL["put_off"], *_place(row), worker, row.seq, seconds, waits_on, reason)
+    await session.execute(_SQL["put_off"], *_place(row), worker, row.seq, seconds, waits_on, reason, row.leased_at)
 
 
 async def wake(session: Session, tenant_id: int, connection_id: str, record_id: str) -> None:
@@ -141,7 +141,7 @@ async def backfill(database: Database, tenant_id: int, connection_id: str, colle
 
     Goes through them in order of their ids, some at a time; begun again it marks nothing twice.
     """
-    last, rows = NO_RECORD, 0
+    last, rows = connections.NO_RECORD, 0
     while True:
         async with database.transaction(tenant_id) as session:
             page = await session.fetchrow(_SQL["backfill"], tenant_id, connection_id, collection, last, BACKFILL_ROWS)

@@ -69,6 +69,9 @@ def pause_after_failure(failures: int, asked_ms: int) -> float:
     return max(asked_ms / 1_000, min(FAILURE_SECONDS_MAX, FAILURE_SECONDS * float(2 ** min(failures, 10))))
 
 
-def newest(times: Iterable[float | None]) -> float | None:
-    """Return the newest of the times that are known."""
-    return max((time for time in times if time is not None), default=None)
+def newest(times: Iterable[float | None], asked_at: float) -> float | None:
+    """Return the newest of the times that are known and were not yet to come when it was asked.
+
+    Of a vendor that errs once, and dates a record in years ahead, nothing else would be found till then.
+    """
+    return max((time for time in times if time is not None and time <= asked_at), default=None)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PAGES_MAX: Final = 10_000
 """No list is read further in one go; what is left is asked for by its time of change."""
+DIGITS_MAX: Final = 9
+"""A number of the last page that has more digits is none."""
 
 _LINK: Final = re.compile(r"<([^>]*)>([^<]*)")
 _RELATION: Final = re.compile(r""";\s*rel\s*=\s*("?)([^";,]*)\1""", re.IGNORECASE)
@@ -79,7 +81,8 @@ def linked(header: str, relation: str) -> str:
 
 def _has_more(pagination: ByPage, page: Page, headers: Mapping[str, str], count: int) -> bool:
     last = headers.get(pagination.last_header.lower(), "") if pagination.last_header else ""
-    return int(page.at) < int(last) if last.isdecimal() else count >= pagination.size
+    is_told = last.isdecimal() and len(last) <= DIGITS_MAX
+    return int(page.at) < int(last) if is_told else count >= pagination.size
 
 
 def _counted(page: Page, step: int) -> Page:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from upstream import connections, contexts, making, mappings, outbox, plan, saying, store
+from upstream import connections, contexts, holes, making, mappings, outbox, plan, saying, store
 from upstream.contexts import Reading
 from upstream.plan import Wish
 from upstream.saying import Saying
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from upstream.contexts import Key, Source
-    from upstream.mapping import ObjectMapping
+    from upstream.mapping import MappingSet, ObjectMapping
     from upstream.outbox import Row
     from upstream.saying import Using
     from upstream.store import Database, Session
@@ -33,6 +33,11 @@ WAIT_SECONDS: Final = 2.0
 WAIT_SECONDS_MAX: Final = 900.0
 
 Came = Literal["planned", "nothing", "waits", "lost"]
+Needed = tuple[str, str, str]
+"""An object of the system, and the collection and id of the record that it is made of."""
+
+_OWN: Final = ("record.", "config.", "period.")
+"""What a record says itself, without those that it names."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +52,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, Any]
     alive: bool
     wanted: bool
-    missing: Key | None
+    missing: tuple[Key, ...]
 
 
 class _LeaseLost(Exception):
@@ -59,8 +64,9 @@ async def plan_row(database: Database, row: Row, using: Using) -> Came:
     async with database.transaction(row.tenant_id, snapshot=True) as session:
         reading = await _reading(session, using)
         drafts = await _drafts(reading, row, using)
-    waits_on = next((draft.missing for draft in drafts if draft.missing is not None), None)
-    ready = [draft for draft in drafts if draft.missing is None]
+        needed = await _needed(reading, drafts, using)
+    waits_on = next((key for draft in drafts for key in draft.missing), None)
+    ready = [draft for draft in drafts if not draft.missing]
     wishes = _each_once([wish for draft in ready if (wish := await _wish(draft, using)) is not None])
     try:
         async with database.transaction(row.tenant_id) as session:
@@ -69,6 +75,7 @@ async def plan_row(database: Database, row: Row, using: Using) -> Came:
                 return "waits"
             said, reason = await Saying(session, row, using, reading.seq).say(wishes)
             if waits_on is not None or reason:
+                await _see_to(session, row, using, needed)
                 await _put_off(session, row, using, waits_on, reason)
                 return "waits"
             await _done(session, row, using)
@@ -103,13 +110,25 @@ async def _sample(session: Session, drafts: Sequence[Draft], using: Using) -> No
             await mappings.take_sample(session, *place, sample)
 
 
+async def _see_to(session: Session, row: Row, using: Using, needed: Sequence[Needed]) -> None:
+    """Have told what is needed first, where nobody sees to it: at each look, for whoever looked before may have died.
+
+    What cannot be told is not planned anew because something waits for it.
+    """
+    if not needed:
+        return
+    now = (using.connection.mode, using.connection.mapping_version or 0, row.lane)
+    found = await session.fetch(_SQL["untold"], row.tenant_id, row.connection, *now, *store.columns(needed, 3))
+    keys = [(each["collection"], each["record_id"]) for each in found]
+    if keys:
+        await outbox.mark(session, row.tenant_id, row.connection, keys, lane=row.lane)
+
+
 async def _put_off(session: Session, row: Row, using: Using, waits_on: Key | None, reason: str) -> None:
     """Look at the row again later, or as soon as the record that it waits for is there."""
     seconds = min(WAIT_SECONDS_MAX, WAIT_SECONDS * 2 ** min(row.attempts - 1, 10))
     if waits_on is not None:
         reason = f"waits for {waits_on[0]} {waits_on[1]}, which the system does not have yet"
-        if row.attempts == 1:
-            await outbox.mark(session, row.tenant_id, row.connection, [waits_on], lane=row.lane)
     await outbox.put_off(
         session,
         row,
@@ -138,7 +157,7 @@ async def _drafts(reading: Reading, row: Row, using: Using) -> list[Draft]:
     source = (await reading.load([key])).get(key)
     if source is None:
         return []
-    states = [source.fields, *await reading.former(key, row.from_seq)]
+    states = [source.fields, *await reading.former(key, row.from_seq, _telling(using.mappings, row.collection))]
     drafts: list[Draft] = []
     for each in using.mappings.out:
         if each.object in lates or each.object not in using.manifest.targets:
@@ -152,6 +171,44 @@ async def _drafts(reading: Reading, row: Row, using: Using) -> list[Draft]:
             for parent in parents.values():
                 drafts += await _of_itself(reading, each, parent, [parent.fields], using)
     return drafts
+
+
+def _telling(mappings: MappingSet, collection: str) -> list[str]:
+    """Return the fields of a record that tell which objects it belongs to, and whether these are wanted."""
+    paths = {f"record.{each.triggers[collection]}" for each in mappings.out if collection in each.triggers}
+    for each in mappings.out:
+        if each.collection == collection:
+            paths |= {f"{kind}.{name}" for kind, name in holes.named(each.key)}
+            paths |= {condition.path for condition in each.when}
+            paths |= {f"record.{each.period.field}"} if each.period is not None else set()
+    return sorted({path.split(".")[1] for path in paths if path.startswith("record.")})
+
+
+async def _needed(reading: Reading, drafts: Sequence[Draft], using: Using) -> list[Needed]:
+    """Return what has to be told first: of the records that are not there, what the mapping may make of them."""
+    missing = {
+        (name, key)
+        for draft in drafts
+        for key in draft.missing
+        for name in using.manifest.targets[draft.each.object].requires
+    }
+    found = await reading.load(sorted({key for _, key in missing}))
+    return sorted(
+        (each.object, *key)
+        for each in using.mappings.out
+        for key, source in found.items()
+        if each.collection == key[0] and (each.object, key) in missing and _may_be(each, source, using)
+    )
+
+
+def _may_be(each: ObjectMapping, source: Source, using: Using) -> bool:
+    """Whether the mapping may want the object of a record, by all that this says itself."""
+    known = contexts.light(each, source.fields, using.connection)
+    when = tuple(condition for condition in each.when if condition.path.startswith(_OWN))
+    void = bool(each.void_when) and all(condition.path.startswith(_OWN) for condition in each.void_when)
+    if not source.alive or plan.key_of(each, known) is None or not making.holds(when, known):
+        return False
+    return not (void and making.holds(each.void_when, known))
 
 
 async def _of_itself(
@@ -170,7 +227,7 @@ async def _of_itself(
             making.holds(each.when, contexts.light(each, state, using.connection)) for state in had[1:]
         )
         requires = using.manifest.targets[each.object].requires
-        missing = reading.missing(each, context, requires) if source.alive and wanted else None
+        missing = reading.missing(each, context, requires) if source.alive and wanted else ()
         drafts.append(
             Draft(
                 each=each,

@@ -15,24 +15,27 @@ from zoneinfo import ZoneInfo
 import msgspec
 import structlog
 
-from upstream import events, holes, inbound, inbox, pace, store, time_formats, times
+from upstream import events, holes, inbound, inbox, pace, places, store, time_formats, times
 from upstream.errors import UpstreamError
 from upstream.events import Event
 from upstream.manifest import TimeRule
 from upstream.pace import Found, Standing
+from upstream.places import Limits, Places
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Sequence
 
     from upstream.inbound import Systems
     from upstream.knowledge import Reached
     from upstream.manifest import Incremental
+    from upstream.places import Room, Tenants
     from upstream.replies import Reply
     from upstream.store import Database, Session
 
 LEASE_SECONDS: Final = 300.0
 """Longer than any page may take; it begins anew with each page."""
-LEASE_MAX: Final = 4
+LIMITS: Final = Limits(total=24, tenant=8, each=2)
+"""A list may take hours: whoever has many such lists leaves places for others."""
 LOOK_SECONDS: Final = 5.0
 BEGIN_SECONDS: Final = 60.0
 """How often it is looked which objects are polled at all."""
@@ -50,6 +53,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     connection: str
     object: str
     since: datetime | None
+    due_at: datetime
     polled_at: datetime | None
     hooked_at: datetime | None
     misses: int
@@ -104,25 +108,16 @@ class Polling:
         self._worker = worker
         self._systems = systems
 
-    async def run(
-        self, tenants: Callable[[], Awaitable[Sequence[int]]], stop: asyncio.Event, clock: Callable[[], float]
-    ) -> None:
-        """Work until told to stop. `clock` gives seconds that only grow.
+    async def run(self, tenants: Tenants, stop: asyncio.Event) -> None:
+        """Work until told to stop. A list that takes long keeps no other waiting."""
 
-        A list that takes long keeps no other waiting.
-        """
-        begun_at = float("-inf")
-        under_way: set[asyncio.Task[None]] = set()
-        async with asyncio.TaskGroup() as group:
-            while not stop.is_set():
-                mine = await tenants()
-                if clock() - begun_at >= BEGIN_SECONDS:
-                    await self.begin(mine)
-                    begun_at = clock()
-                found = await self._leased(mine, LEASE_MAX - len(under_way))
-                under_way |= {group.create_task(self._one(due)) for due in found}
-                await _until_one_ends(under_way, stop)
-                under_way = {task for task in under_way if not task.done()}
+        async def begin() -> None:
+            await self.begin(await tenants())
+
+        await asyncio.gather(
+            places.again("polling", begin, stop, seconds=BEGIN_SECONDS),
+            self._places().run(tenants, stop, seconds=LOOK_SECONDS),
+        )
 
     async def begin(self, tenants: Sequence[int]) -> None:
         """See that every object that a mapping takes in, and a manifest can ask for, is polled."""
@@ -136,21 +131,25 @@ class Polling:
             except UpstreamError as error:
                 log.warning("polling_not_begun", connection=row["connection"], error=type(error).__name__)
                 continue
+            except OSError:
+                raise
+            except Exception:
+                log.exception("polling_not_begun", tenant=row["tenant_id"], connection=row["connection"])
+                continue
             taken = {each.object for each in reached.mappings.into} & reached.manifest.sources.keys()
             async with self._database.transaction(row["tenant_id"]) as session:
                 await session.execute(_SQL["begin"], row["tenant_id"], row["connection"], sorted(taken))
 
     async def turn(self, tenants: Sequence[int]) -> int:
         """Poll what is due, once; return how many objects that were."""
-        found = await self._leased(tenants, LEASE_MAX)
-        await asyncio.gather(*(self._one(due) for due in found))
-        return len(found)
+        return await self._places().turn(tenants)
 
-    async def _leased(self, tenants: Sequence[int], most: int) -> list[Due]:
-        if not tenants or not most:
-            return []
+    def _places(self) -> Places[Due]:
+        return Places("polling", LIMITS, lease=self._leased, work=self._one, owner=_owner)
+
+    async def _leased(self, tenants: Sequence[int], room: Room) -> list[Due]:
         async with self._database.transaction(*tenants) as session:
-            rows = await session.fetch(_SQL["lease"], tenants, self._worker, LEASE_SECONDS, most)
+            rows = await session.fetch(_SQL["lease"], *room.asked(tenants), self._worker, LEASE_SECONDS)
         return [msgspec.convert(dict(row), Due) for row in rows]
 
     async def _one(self, due: Due) -> None:
@@ -185,7 +184,8 @@ class Polling:
             times_found += [_moment(reached, due.object, source, item) for item in reply.items]
             has_news, asked_at = await self._stored(reached, due, found, asked_at)
             is_news |= has_news
-        await self._move_on(reached, due, Found(newest=pace.newest(times_found), is_news=is_news))
+        newest = pace.newest(times_found, due.asked_at.timestamp())
+        await self._move_on(reached, due, Found(newest=newest, is_news=is_news))
 
     async def _stored(
         self, reached: Reached, due: Due, found: Sequence[Event], asked_at: datetime
@@ -214,7 +214,8 @@ class Polling:
             seconds = pace.pause(now, source, has_hooks=has_hooks)
             since = None if now.since is None else datetime.fromtimestamp(now.since, UTC)
             news = found.is_news and due.since is not None
-            told = (since, seconds, news, now.misses, due.hooked_at, now.is_quiet)
+            leased = (due.since, due.due_at)
+            told = (since, seconds, news, now.misses, due.hooked_at, now.is_quiet, *leased)
             if await session.fetchval(_SQL["done"], *_place(due), self._worker, *told) is None:
                 raise _LeaseLost
         if now.is_quiet and not due.is_quiet:
@@ -237,11 +238,8 @@ async def now(
     return len(await session.fetch(_SQL["now"], tenant_id, connection_id, name, since))
 
 
-async def _until_one_ends(under_way: Collection[asyncio.Task[None]], stop: asyncio.Event) -> None:
-    """Wait until a place is free for another, but no longer than till the next look."""
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({*under_way, stopped}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
+def _owner(due: Due) -> tuple[int, str]:
+    return due.tenant_id, due.connection
 
 
 def _place(due: Due) -> tuple[int, str, str]:

@@ -48,12 +48,12 @@ def storable(text: str) -> str:
 
 def told(body: bytes, secrets: Iterable[str]) -> str:
     """Return a body for people: names that speak of secrets hidden, long things cut."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return cut(hidden(body[: 4 * TEXT_CHARACTERS_MAX].decode("utf-8", "replace"), secrets))
     forms = _longest_first(secrets)
-    return cut(storable(_without(msgspec.json.encode(shown(value, secrets=forms)).decode(), forms)))
+    try:
+        said = msgspec.json.encode(shown(msgspec.json.decode(body), secrets=forms)).decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return cut(hidden(body[: 4 * TEXT_CHARACTERS_MAX].decode("utf-8", "replace"), secrets))
+    return cut(storable(_without(said, forms)))
 
 
 def shown(value: Any, name: str = "", secrets: Sequence[str] = ()) -> Any:

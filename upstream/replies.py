@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 WAIT_MS_MAX: Final = 24 * 3_600_000
 """A vendor that names a longer wait is asked again after this."""
 MESSAGE_CHARACTERS_MAX: Final = 2_000
+DEPTH_MAX: Final = 200
+"""How deep tables and lists of what comes from outside may lie within each other."""
 
 UNREACHABLE: Final = "unreachable"
 NO_ROOM: Final = "no_room"
@@ -32,6 +34,7 @@ CODES: Final[dict[str, ReplyKind]] = {
     "unreachable": "transient",
     "no_room": "transient",
     "forbidden_address": "config",
+    "unwritable": "config",
     "setting_missing": "config",
     "value_missing": "data",
     "does_not_fit": "config",
@@ -122,7 +125,7 @@ def wait_ms(headers: Mapping[str, str], now_ms: int) -> int:
     """Return how long `Retry-After` says to wait: seconds, or a date by the vendor's own clock; 0 if it is silent."""
     said = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", said):
-        return min(WAIT_MS_MAX, round(float(said) * 1_000))
+        return round(min(WAIT_MS_MAX, float(said) * 1_000))
     then = _date_ms(said)
     if then is None:
         return 0
@@ -130,7 +133,7 @@ def wait_ms(headers: Mapping[str, str], now_ms: int) -> int:
     return max(0, min(WAIT_MS_MAX, then - (now_ms if now is None else now)))
 
 
-_UNSENT: Final = {"peer": UNREACHABLE, "forbidden": "forbidden_address", "ours": NO_ROOM}
+_UNSENT: Final = {"peer": UNREACHABLE, "forbidden": "forbidden_address", "ours": NO_ROOM, "unwritable": "unwritable"}
 
 
 def _unproved(operation: Operation) -> ReplyKind:
@@ -138,7 +141,7 @@ def _unproved(operation: Operation) -> ReplyKind:
 
 
 def _answered(manifest: Manifest, operation: Operation, answer: Answer, now_ms: int) -> Reply:
-    body = _decoded(answer.body)
+    body = decoded(answer.body)
     rule = next((rule for rule in manifest.errors if _fits(rule, operation, answer, body)), None)
     kind = rule.kind if rule is not None else _by_status(operation, answer.status)
     if kind == "ok" and _is_unreadable(operation, body):
@@ -208,13 +211,30 @@ def _error(manifest: Manifest, body: Any) -> dict[str, Any]:
     }
 
 
-def _decoded(body: bytes) -> Any:
+def decoded(body: bytes) -> Any:
+    """Return what a body says as JSON; its text if it is none, or goes deeper than anything that is meant."""
     if not body.strip():
         return None
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body.decode("utf-8", "replace")
+    return said if depth(said) <= DEPTH_MAX else body.decode("utf-8", "replace")
+
+
+def depth(value: Any) -> int:
+    """Return how deep tables and lists lie within each other, as far as one more than is allowed."""
+    level, deep = [value], 0
+    while level and deep <= DEPTH_MAX:
+        level = [inner for each in level for inner in within(each)]
+        deep += 1
+    return deep
+
+
+def within(value: Any) -> list[Any]:
+    """Return the tables and lists that lie directly within a value."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [each for each in inner if isinstance(each, dict | list)]
 
 
 def _word(value: Any) -> str:
@@ -225,6 +245,6 @@ def _word(value: Any) -> str:
 def _date_ms(text: str) -> int | None:
     try:
         then = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     return round((then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() * 1_000)

@@ -96,6 +96,7 @@ class Saying:
         await self.session.execute(_DELIVERIES["lock_keys"], _KEY_LOCKS, names)
         known = await self._known(wishes)
         intents: list[Intent] = []
+        quiet: list[tuple[str, str]] = []
         waits = ""
         for given in wishes:
             wish, facts = self._marked(given), known[given.object, given.key]
@@ -106,7 +107,13 @@ class Saying:
                 intents.append(await self._late(wish, facts))
             elif verdict.next == "wait":
                 waits = verdict.reason
+            else:
+                quiet.append((wish.object, wish.key))
         await self._insert(intents)
+        if quiet:
+            await self.session.execute(
+                _DELIVERIES["drop_obsolete"], *self.place, *store.columns(quiet, 2), self.seen_seq
+            )
         return len(intents), waits
 
     def _decide(self, wish: Wish, facts: Known) -> Verdict:

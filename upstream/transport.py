@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import ipaddress
 import os
+import re
 import socket
 import ssl
 import tempfile
@@ -23,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Final
 import httpcore
 import httpx
 
-from upstream.calls import Answer, Call, Exchange, Identity, Lost, Unsent
+from upstream.calls import HEADER_VALUE, Answer, Call, Exchange, Identity, Lost, Unsent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -41,6 +42,8 @@ IDENTITIES_MAX: Final = 256
 """Clients with a certificate, or an authority, of their own that are kept; the one not used for longest goes."""
 
 USER_AGENT: Final = "fieldsync"
+HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What the library writes."""
 BEGAN: Final = "send_request_headers.started"
 """The library's word for the moment from which on something may have reached the peer."""
 
@@ -55,6 +58,10 @@ UNICAST: Final = ipaddress.ip_network("2000::/3")
 
 class ForbiddenAddress(Exception):
     """The name leads to an address that is not called."""
+
+
+class Unwritable(Exception):
+    """What is to be sent cannot be written as HTTP."""
 
 
 class BadIdentity(ValueError):
@@ -92,19 +99,14 @@ class Http:
         try:
             client = self._chosen(identity or Identity())
             request = self._request(client, call, seconds, trace)
-        except (BadIdentity, ForbiddenAddress, httpx.InvalidURL, ValueError) as exc:
-            return Unsent(str(exc), "forbidden")
+        except (Unwritable, BadIdentity, ForbiddenAddress, httpx.InvalidURL, ValueError) as exc:
+            return _not_begun(exc)
         self._running[client] = self._running.get(client, 0) + 1
         try:
             async with asyncio.timeout(seconds):
                 return await self._sent(client, request)
-        except (ForbiddenAddress, httpx.LocalProtocolError, httpx.UnsupportedProtocol) as exc:
-            return Unsent(str(exc), "forbidden")
-        except httpx.PoolTimeout:
-            return Unsent(f"all {CONNECTIONS_MAX} connections are in use", "ours")
-        except (httpx.HTTPError, OSError) as exc:
-            reason = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
-            return Lost(reason) if began else Unsent(reason)
+        except (ForbiddenAddress, httpx.HTTPError, OSError) as exc:
+            return _failed(exc, began=bool(began))
         finally:
             await self._let_go(client)
 
@@ -114,11 +116,13 @@ class Http:
             raise ForbiddenAddress("a vendor is called by https only")
         if url.userinfo or not url.host:
             raise ForbiddenAddress("a vendor's address has a host, and no user")
+        headers = {"user-agent": USER_AGENT, "accept-encoding": "gzip", **call.headers}
+        _check(headers)
         waits = httpx.Timeout(connect=CONNECT_SECONDS, read=seconds, write=WRITE_SECONDS, pool=POOL_SECONDS)
         return client.build_request(
             call.method,
             url,
-            headers={"user-agent": USER_AGENT, "accept-encoding": "gzip", **call.headers},
+            headers=headers,
             content=call.content or None,
             timeout=waits,
             extensions={"trace": trace},
@@ -173,6 +177,42 @@ class Http:
     def _client(self, identity: Identity) -> httpx.AsyncClient:
         guard = _Guard(allow_loopback=self._allow_loopback)
         return httpx.AsyncClient(transport=_Transport(context(identity), guard), trust_env=False)
+
+
+def _not_begun(exc: Exception) -> Unsent:
+    """Return why there is no request; what the library says is not repeated, since it quotes what may be a secret."""
+    match exc:
+        case Unwritable():
+            return Unsent(str(exc), "unwritable")
+        case BadIdentity() | ForbiddenAddress():
+            return Unsent(str(exc), "forbidden")
+        case _:
+            return Unsent("the address is no URL, or is too long for one", "forbidden")
+
+
+def _failed(exc: Exception, *, began: bool) -> Unsent | Lost:
+    """Return why no answer came; neither what we sent nor what a peer may repeat of it is quoted."""
+    match exc:
+        case ForbiddenAddress():
+            return Unsent(str(exc), "forbidden")
+        case httpx.LocalProtocolError() | httpx.UnsupportedProtocol():
+            return Unsent("the request cannot be written as HTTP", "unwritable")
+        case httpx.PoolTimeout():
+            return Unsent(f"all {CONNECTIONS_MAX} connections are in use", "ours")
+        case httpx.RemoteProtocolError():
+            reason = "the connection ended before the whole answer was there, or the answer is no HTTP"
+        case _:
+            reason = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    return Lost(reason) if began else Unsent(reason)
+
+
+def _check(headers: Mapping[str, str]) -> None:
+    """Raise `Unwritable`, which names a header and quotes none, for what a header cannot be."""
+    for name, value in headers.items():
+        if HEADER_NAME.fullmatch(name) is None:
+            raise Unwritable("a header has a name that HTTP has no place for; names are of letters, digits and dashes")
+        if HEADER_VALUE.fullmatch(value) is None:
+            raise Unwritable(f"the header {name} must be printable ASCII, with no space at either end")
 
 
 def context(identity: Identity) -> ssl.SSLContext:
@@ -236,7 +276,7 @@ class _Guard(httpcore.AnyIOBackend):
                 addresses = await self._looked_up(host, port)
         except TimeoutError as exc:
             raise httpcore.ConnectTimeout(f"{host} could not be looked up in time") from exc
-        except socket.gaierror as exc:
+        except (socket.gaierror, UnicodeError) as exc:
             raise httpcore.ConnectError(f"{host} cannot be found") from exc
         failed: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in addresses:

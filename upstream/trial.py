@@ -53,7 +53,8 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """Return it as one line for a person."""
         shown = f" (sample {self.sample})" if self.sample else ""
-        return f"{self.way} {self.object}, row {self.row!r}: {self.message}{shown}"
+        row = f", row {self.row!r}" if self.row else ""
+        return f"{self.way} {self.object}{row}: {self.message}{shown}"
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

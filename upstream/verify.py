@@ -118,7 +118,7 @@ def moment_ms(text: str) -> int | None:
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             then = parse(text)
-        except (ValueError, TypeError, IndexError):
+        except (ValueError, TypeError, IndexError, OverflowError):
             continue
         return round(then.timestamp() * SECOND_MS) if then.tzinfo else None
     return None
@@ -211,6 +211,13 @@ def _form(body: bytes) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in found]
 
 
+def _query(url: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(urlsplit(url).query, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX)
+    except ValueError:
+        return []
+
+
 def _given(rule: Webhook, request: Incoming) -> list[str]:
     """Return the signatures that came, without the prefix that says which kind they are."""
     parts = [part for value in _headers(rule.header, request) for part in _APART.split(value)]
@@ -220,8 +227,7 @@ def _given(rule: Webhook, request: Incoming) -> list[str]:
 def _headers(name: str, request: Incoming) -> list[str]:
     """Return the values of a header, of all that begin alike, or of a parameter of the address."""
     if name.startswith(IN_QUERY):
-        query = parse_qsl(urlsplit(request.url).query, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX)
-        return [value for key, value in query if key == name[1:]]
+        return [value for key, value in _query(request.url) if key == name[1:]]
     lower = name.lower()
     if lower.endswith(ANY):
         found = [value for key, value in request.headers.items() if key.startswith(lower[:-1])]

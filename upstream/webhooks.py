@@ -11,13 +11,12 @@ from __future__ import annotations
 import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
-from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 
 import msgspec
 from uuid_utils.compat import uuid7
 
-from upstream import sealing, signing, store
+from upstream import addresses, sealing, signing, store
 from upstream.errors import BadEndpoint, UnknownEndpoint
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ TYPES: Final = (
 
 ENDPOINTS_MAX: Final = 20
 TYPES_MAX: Final = 50
-URL_CHARACTERS_MAX: Final = 2_000
 DESCRIPTION_CHARACTERS_MAX: Final = 500
 BODY_BYTES_MAX: Final = 65_536
 """A message that would be larger leaves the fields out, and says so."""
@@ -373,11 +371,10 @@ def _part(body: str) -> str:
 
 
 def _url(text: str, *, allow_plain: bool) -> str:
-    parts = urlsplit(text)
-    schemes = ("https", "http") if allow_plain else ("https",)
-    if len(text) > URL_CHARACTERS_MAX or parts.scheme not in schemes or not parts.hostname or parts.username:
-        raise BadEndpoint(f"url: begins with https://, has no user, and at most {URL_CHARACTERS_MAX} characters")
-    return text
+    try:
+        return addresses.checked(text, allow_plain=allow_plain)
+    except ValueError as exc:
+        raise BadEndpoint(f"url: {exc}") from exc
 
 
 def _types(types: Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ import msgspec
 import structlog
 from uuid_utils.compat import uuid7
 
-from upstream import connections, deliveries, fairness, outbox, planning, store, writing
+from upstream import connections, deliveries, fairness, outbox, places, planning, store, writing
 from upstream.contexts import Catalogues
 from upstream.deliveries import Deliveries
 from upstream.delivery import AGE_MS_MAX
@@ -48,8 +48,9 @@ _SQL: Final = store.statements("worker")
 _LOOKS: Final = {"plan": 1718839700, "carry": 1718839701}
 """First half of the advisory locks under which a tenant is looked at."""
 
-LEASE_SECONDS: Final = 300.0
-"""Much longer than a request may take: a lease begins anew with each of them."""
+LEASE_SECONDS: Final = 120.0
+"""Longer than a request and its repetition may take, with each of which it begins anew; a worker that is killed holds
+up what it had for so long."""
 POLL_SECONDS: Final = 1.0
 BREATH_SECONDS: Final = 0.02
 """Between two looks at least, however much there is to do."""
@@ -60,8 +61,6 @@ TENANTS_SECONDS: Final = 10.0
 CALM_SECONDS: Final = 1.0
 """After so long without live work a backfill may have more of a worker."""
 FLOUNDER_SECONDS: Final = 60.0
-STOP_SECONDS: Final = 45.0
-"""How long what is under way is waited for at the end: longer than a request may take."""
 
 log = structlog.get_logger()
 
@@ -180,11 +179,7 @@ class Worker:
             await _first_of(stage.wake.wait(), ended, seconds=pause)
             await _first_of(ended, seconds=BREATH_SECONDS)
         ended.cancel()
-        if stage.running:
-            _, late = await asyncio.wait(stage.running, timeout=STOP_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await places.finish(stage.running)
 
     async def _look(self, stage: _Stage) -> int:
         """Begin what there is room for; a database that is away is looked at again later."""

@@ -21,17 +21,19 @@ import asyncpg
 import msgspec
 
 from upstream import delivery, holes, replies
-from upstream.deliveries import Told, Trouble
+from upstream.deliveries import COMES, MOVED, Told, Trouble
 from upstream.delivery import Next, Step
+from upstream.knowledge import Later
 from upstream.replies import Reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from upstream.deliveries import Deliveries, Delivery
+    from upstream.inbox import Ended as TakenIn
     from upstream.manifest import Manifest, Target
 
-    Absorb: TypeAlias = Callable[[Delivery, Any], Awaitable[None]]
+    Absorb: TypeAlias = Callable[[Delivery, Any], Awaitable[TakenIn | Later | None]]
 
 Purpose: TypeAlias = Literal["interactive", "normal", "backfill"]
 Ended: TypeAlias = Literal["confirmed", "rejected", "unknown", "waiting", "superseded", "paused", "lost"]
@@ -40,9 +42,10 @@ PURPOSES: Final[dict[str, Purpose]] = {"live": "normal", "backfill": "backfill"}
 STEPS_MAX: Final = 20
 """More steps than this are a circle: what then still is to be done is done after a pause."""
 PAUSE_MS: Final = 60_000
+LOOK_MS: Final = 2_000
+"""How long what the vendor has just said is given to be taken in."""
 REQUESTS_PER_LEASE: Final = 2
 """A lease has to outlast one call: the request, and its repetition with a new token."""
-
 
 _ENDS: Final[dict[Next, Ended]] = {
     Next.CONFIRM: "confirmed",
@@ -52,6 +55,10 @@ _ENDS: Final[dict[Next, Ended]] = {
     Next.PAUSE: "paused",
     Next.SEND: "waiting",
     Next.READ: "waiting",
+}
+_OVERTAKEN: Final = {
+    MOVED: Step(Next.LATE, 0, "the system itself has changed the record since this was made"),
+    COMES: Step(Next.SEND, LOOK_MS, "what the system itself has said of it is being taken in"),
 }
 
 
@@ -84,10 +91,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What a look gave: the reply, and whether what was sent stands there (None: that is open)."""
+    """What a look gave: the reply, and whether what was sent stands there (None: that is open).
+
+    `item` is what stands there, None if nothing does. `theirs`: it is not what was told before either, so the vendor
+    has changed it. `before` is the version that was known before the look.
+    """
 
     reply: Reply
     stands: bool | None
+    item: Any = None
+    theirs: bool = False
+    before: str = ""
 
 
 async def carry(
@@ -131,6 +145,8 @@ class _Writing:
         """Whether what was sent may stand there without anybody knowing."""
         self.answer: tuple[int, Told] | None = None
         """The attempt by which it is known to stand there: stored together with that."""
+        self.closed: Trouble | None = None
+        """What the vendor said when it would not take again what it may have taken before it closed the object."""
         self.lost_lease = False
 
     async def run(self) -> Outcome:
@@ -152,6 +168,8 @@ class _Writing:
             return Step(Next.READ, self._unripe_ms(unanswered=self.delivery.unanswered))
         if self.delivery.unresolved:
             return self._behind_an_open_one()
+        if self.delivery.conflicts:
+            return Step(Next.READ)
         if self.delivery.action == "void" and not self.delivery.remote_id:
             return Step(Next.READ)
         return Step(Next.SEND)
@@ -170,12 +188,15 @@ class _Writing:
         operation = self._operation()
         if not operation:
             return Step(Next.REJECT, 0, "this cannot be done there by us; a person has to do it")
-        if self.manifest.operations[operation].seconds * REQUESTS_PER_LEASE > self.ledger.seconds:
-            return Step(Next.REJECT, 0, "a lease is too short for this operation: raise FIELDSYNC_LEASE_SECONDS")
-        n = await self.ledger.sent(self.delivery, operation)
+        # What may stand there is said to its end first; what is sent again under our own key can be made anew.
+        if_moved = self.in_doubt and self.target.write != "upsert"
+        n = await self.ledger.sent(self.delivery, operation, self._lease_seconds(operation), if_moved=if_moved)
         if n is None:
             self.lost_lease = True
             return Step(Next.READ)
+        if n in (MOVED, COMES):
+            self.trouble = Trouble()
+            return _OVERTAKEN[n]
         self._now(tried=n, since_sent_ms=0)
         reply = await self._call(operation)
         if reply.kind == "ok":
@@ -185,6 +206,10 @@ class _Writing:
         if not reply.sent:
             self.uncounted += 1
         return self._after(reply)
+
+    def _lease_seconds(self, operation: str) -> float:
+        """Return how long the lease has to last that an operation is carried out under."""
+        return max(self.ledger.seconds, REQUESTS_PER_LEASE * self.manifest.operations[operation].seconds)
 
     def _operation(self) -> str:
         return delivery.operation(self.target, self.delivery.action, self.delivery.remote_id)
@@ -221,6 +246,9 @@ class _Writing:
         )
         if reply.kind == "conflict":
             self._now(conflicts=self.delivery.conflicts + 1)
+        if reply.kind == "locked" and self.in_doubt:
+            self.closed = self.trouble
+            return Step(Next.READ)
         # Once in doubt, an answer that says no more than "not now" takes no doubt away.
         self.in_doubt = self.in_doubt or reply.kind in ("unknown", "duplicate")
         if step.next is Next.READ:
@@ -253,15 +281,17 @@ class _Writing:
         """Find out what stands there, in the way that the class allows."""
         target = self.target
         known = self.delivery.remote_id and target.read
-        if target.write == "upsert" and self.delivery.action == "upsert":
-            return Step(Next.SEND)
-        if target.write == "native" and self.in_doubt and self.delivery.reads:
+        if self.closed is None and self._is_repeatable():
             return Step(Next.SEND)
         operation = target.read if known else target.find
         if not operation:
             return self._unseen()
         if not known and self._paths and not self._marks:
             return self._unseen()
+        seconds = self._lease_seconds(operation)
+        if seconds > self.ledger.seconds and not await self.ledger.hold(self.delivery, seconds):
+            self.lost_lease = True
+            return Step(Next.READ)
         reply = await self._call(operation)
         counts = reply.kind not in delivery.UNANSWERED
         if not await self.ledger.looked(self.delivery, _told(operation, reply), counts=counts):
@@ -271,9 +301,15 @@ class _Writing:
         found = self._found(reply, by_id=bool(known))
         return await self._follow(found)
 
+    def _is_repeatable(self) -> bool:
+        """Whether sending it again says more than a look: it is addressed by our own key, or the key is known there."""
+        if self.target.write == "upsert":
+            return self.delivery.action == "upsert"
+        return self.target.write == "native" and self.in_doubt and self.delivery.reads > 0
+
     def _unseen(self) -> Step:
         """What follows where there is no way to look."""
-        if self.delivery.action == "void":
+        if self.delivery.action == "void" and self.closed is None:
             addressed = self.delivery.remote_id or self.target.write == "upsert"
             return Step(Next.SEND) if addressed else Step(Next.CONFIRM, 0, "nothing of it is known to be there")
         return Step(Next.ASK, 0, "it cannot be found out whether the vendor has it")
@@ -293,8 +329,20 @@ class _Writing:
         if item is None:
             return Found(reply, stands=False)
         self.in_doubt = False
+        before = self.delivery.remote_version
+        stands = delivery.stands(self._values(), item, self.target.compare)
+        theirs = not stands and self._is_theirs(item, version)
         self._known(remote_id, version)
-        return Found(reply, stands=delivery.stands(self._values(), item, self.target.compare))
+        return Found(reply, stands, item, theirs, before)
+
+    def _is_theirs(self, item: Any, version: str) -> bool:
+        """Whether the vendor has changed it since it was told. What an open one may have told is nobody's edit."""
+        known = self.delivery
+        if known.unresolved:
+            return False
+        if version and known.remote_version:
+            return version != known.remote_version
+        return known.told is not None and not delivery.stands(known.told, item, self.target.compare)
 
     @property
     def _paths(self) -> list[str]:
@@ -315,22 +363,50 @@ class _Writing:
         return None, "", ""
 
     async def _follow(self, found: Found) -> Step:
-        reply, stands = found.reply, found.stands
+        reply = found.reply
         self._note(reply)
+        if self.closed is not None:
+            return self._follow_closed(found, self.closed)
         if self.delivery.action == "void":
             return self._follow_void(found)
-        if stands is False and self.delivery.conflicts and self.absorb is not None and reply.kind == "ok":
-            # The vendor's own edit is taken in before anything is written over it.
-            await self.absorb(self.delivery, reply.item)
-            return Step(Next.LATE, 0, "the vendor has changed it too")
+        met = found.theirs or self.delivery.conflicts > 0
+        if found.stands is False and found.item is not None and met and self.absorb is not None:
+            return await self._take_in(found, self.absorb)
+        return self._after_read(found)
+
+    def _after_read(self, found: Found) -> Step:
         return delivery.after_read(
             self.target.write,
-            reply.kind,
+            found.reply.kind,
             self.delivery.tries,
-            found=stands,
-            asked_ms=reply.retry_after_ms,
+            found=found.stands,
+            asked_ms=found.reply.retry_after_ms,
             jitter=self.jitter(),
         )
+
+    async def _take_in(self, found: Found, absorb: Absorb) -> Step:
+        """Take in the vendor's own edit before anything is written over it; while that cannot be, nothing is."""
+        came = await absorb(self.delivery, found.item)
+        if came is None or not (isinstance(came, Later) or came.state == "failed"):
+            return Step(Next.LATE, 0, "the vendor has changed it too")
+        # What was not taken in is not the state that ours replaces.
+        self._now(remote_version=found.before, conflicts=max(1, self.delivery.conflicts))
+        said = f"the vendor has changed it too, and that cannot be taken in: {came.reason}"
+        if not isinstance(came, Later) or self.delivery.age_ms > delivery.AGE_MS_MAX:
+            self.trouble = Trouble(kind="conflict", code="not_taken_in")
+            return Step(Next.REJECT, 0, said)
+        pause = delivery.wait_ms(self.delivery.tried, self.jitter())
+        return Step(Next.SEND, max(round(came.seconds * 1_000), pause), said)
+
+    def _follow_closed(self, found: Found, closed: Trouble) -> Step:
+        """What follows the look at what was closed while nobody knew whether the last of it was taken before."""
+        if found.reply.kind in delivery.UNANSWERED:
+            return self._after_read(found)
+        self.trouble = closed
+        wanted = found.stands if self.delivery.action == "upsert" else found.stands is False and found.item is None
+        if found.stands is None or (self.in_doubt and not wanted):
+            return Step(Next.ASK, 0, "it is closed there, and it cannot be found out whether this was taken before")
+        return Step(Next.CONFIRM) if wanted else delivery.PLAIN["locked"]
 
     def _follow_void(self, found: Found) -> Step:
         if found.reply.kind == "ok" and self.delivery.remote_id:

@@ -27,15 +27,15 @@ from syncserver.commands.upstream.letters import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from syncserver.commands.access import Principal
-    from syncserver.commands.upstream.letters import Delivery, Detail
+    from syncserver.commands.upstream.letters import Attempt, Delivery, Detail
     from syncserver.commands.upstream.systems import Systems
     from syncserver.store import db
 
 FAILED: Final = 1
-NAMES: Final = ("id", "state", "object", "key", "class", "code", "tried", "since", "message")
+NAMES: Final = ("id", "connection", "state", "object", "key", "class", "code", "tried", "since", "message")
 MESSAGE_CHARACTERS: Final = 60
 Many = Annotated[int, cyclopts.Parameter(validator=validators.Number(gte=1, lte=BULK_MAX))]
 Limit = Annotated[int, cyclopts.Parameter(validator=validators.Number(gte=1, lte=LIMIT_MAX))]
@@ -65,14 +65,15 @@ def listed(
     sought = Sought(connection=connection, state=state, error_class=error_class)
 
     async def work(letters: Letters, who: Principal) -> str:
-        return aligned.table(NAMES, map(_row, await letters.listed(who, sought, limit=limit, dead=True)))
+        found, names = await letters.listed(who, sought, limit=limit, dead=True), await letters.names(who)
+        return aligned.table(NAMES, (_row(each, names) for each in found))
 
     return _told(tenant, work)
 
 
 @app.command
 def show(delivery: str, *, tenant: int = 1) -> int:
-    """Print a dead letter: what would be sent, all attempts, what people did, what usually helps.
+    """Print a dead letter: what would be sent, all attempts and answers, what people did, what usually helps.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def show(delivery: str, *, tenant: int = 1) -> int:
     """
 
     async def work(letters: Letters, who: Principal) -> str:
-        return _shown(await letters.one(who, delivery))
+        return _shown(await letters.one(who, delivery), await letters.names(who))
 
     return _told(tenant, work)
 
@@ -302,28 +303,34 @@ async def _state(letters: Letters, who: Principal, delivery: str) -> str:
     return f"{delivery} is {(await letters.one(who, delivery)).delivery.state}"
 
 
-def _row(each: Delivery) -> tuple[object, ...]:
+def _row(each: Delivery, names: Mapping[str, str]) -> tuple[object, ...]:
     since = each.ended_at or each.last_sent_at or each.made_at
     told = (each.error_class, each.error_code, each.tried, since, each.error_message[:MESSAGE_CHARACTERS])
-    return (each.delivery_id, each.state, each.object, each.key, *told)
+    name = names.get(each.connection, each.connection)
+    return (each.delivery_id, name, each.state, each.object, each.key, *told)
 
 
-def _shown(found: Detail) -> str:
+def _shown(found: Detail, names: Mapping[str, str]) -> str:
     each = found.delivery
     lines = [
         f"{each.object} {each.key}: {each.state} ({each.error_class} {each.error_code})",
+        f"system    {names.get(each.connection, 'removed')} ({each.connection})",
         f"said      {each.error_message}",
         f"made of   {each.collection} {each.record_id}, mapping version {each.mapping_version}",
         f"key       {each.idempotency_key}, mark {each.marker}",
         f"fields    {_json(each.fields)}",
         *(f"problem   {problem}" for problem in found.problems),
-        *(
-            f"attempt   {at.n} {at.at:%Y-%m-%d %H:%M:%S} {at.operation}: {at.status} {at.outcome}"
-            for at in found.attempts
-        ),
+        *(line for attempt in found.attempts for line in _attempt(attempt)),
         *(f"{done.action:<9} {done.at:%Y-%m-%d %H:%M:%S} {done.person}: {done.reason}" for done in found.interventions),
     ]
     return "\n".join([*lines, f"helps     {found.suggestion}"] if found.suggestion else lines)
+
+
+def _attempt(each: Attempt) -> Iterator[str]:
+    yield f"attempt   {each.n} {each.at:%Y-%m-%d %H:%M:%S} {each.operation}: {each.status} {each.outcome}"
+    if each.reply:
+        # What a vendor says may have lines of its own, which would look like ours.
+        yield f"answer    {each.reply if each.reply.isprintable() else _json(each.reply)}"
 
 
 def _json(value: Any) -> str:

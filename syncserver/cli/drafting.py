@@ -6,11 +6,17 @@ import sys
 import tomllib
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from syncserver.commands.upstream import folder
+from upstream import openapi
 from upstream.errors import BadManifest
 from upstream.vendors.openapi import drafting
-from upstream.vendors.openapi.choices import Offer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from upstream.vendors.openapi.choices import Offer
 
 FINE, FAULTY = 0, 1
 
@@ -28,11 +34,10 @@ def draft(document: Path, *, choice: Path | None = None) -> int:
     try:
         found = drafting.read(document.read_bytes())
         if choice is None:
-            sys.stdout.writelines(f"{_line(offer)}\n" for offer in drafting.offered(found))
-            return FINE
-        chosen = drafting.choice(tomllib.loads(choice.read_text(encoding="utf-8")))
+            return _offers(document, drafting.offered(found))
+        chosen = drafting.choice(_table(choice))
         sys.stdout.write(drafting.draft(found, chosen).manifest)
-    except (BadManifest, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except BadManifest as error:
         sys.stderr.write(f"{error}\n")
         return FAULTY
     except OSError as error:
@@ -47,9 +52,8 @@ def folder_of(place: Path, document: Path, choice: Path | None) -> int:
         sys.stderr.write(f"choice: is missing; `fieldsync connections draft {document}` prints what is on offer\n")
         return FAULTY
     try:
-        chosen = tomllib.loads(choice.read_text(encoding="utf-8"))
-        made = folder.make_from(place, document.read_bytes(), chosen, today=date.today())  # noqa: DTZ011  (the day of whoever writes it down)
-    except (BadManifest, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        made = folder.make_from(place, document.read_bytes(), _table(choice), today=date.today())  # noqa: DTZ011  (the day of whoever writes it down)
+    except BadManifest as error:
         sys.stderr.write(f"{error}\n")
         return FAULTY
     except OSError as error:
@@ -57,6 +61,24 @@ def folder_of(place: Path, document: Path, choice: Path | None) -> int:
         return FAULTY
     sys.stdout.writelines(f"{file}\n" for file in made)
     sys.stdout.write(f"then: fieldsync connections check {place}\n")
+    return FINE
+
+
+def _table(choice: Path) -> dict[str, Any]:
+    """Return the table that a TOML file says, or raise `BadManifest` with the name of the file."""
+    try:
+        return tomllib.loads(choice.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, or a number that is too long to be read
+        raise BadManifest([f"{choice}: {error}"]) from error
+
+
+def _offers(document: Path, offers: Sequence[Offer]) -> int:
+    """Print a line for each operation; a document without any is of no use."""
+    if not offers:
+        methods = ", ".join(openapi.METHODS)
+        sys.stderr.write(f"{document}: paths: has no operation to choose; under each path stands one of {methods}\n")
+        return FAULTY
+    sys.stdout.writelines(f"{_line(offer)}\n" for offer in offers)
     return FINE
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import cyclopts
-import msgspec
 
 from syncserver import settings
-from syncserver.cli import aligned, outcome, reaching
+from syncserver.cli import aligned, comparing, outcome, reaching
 from syncserver.commands.commit import Committers
 from syncserver.commands.office import Office
 from syncserver.commands.upstream.acting import operator
@@ -211,18 +210,8 @@ def _report(report: Report) -> str:
 
 
 def _comparison(found: Comparison) -> str:
-    rows = aligned.table(
-        ("row", "change", "before", "after"),
-        ((each.path, each.change, _json(each.before), _json(each.after)) for each in found.rows),
-    )
     lines = [
-        f"{shift.object} {shift.key}: {each.path} {each.change} {_json(each.before)} {_json(each.after)}"
-        for shift in found.shifts
-        for each in shift.differences
+        f"{shift.object} {shift.key}: {comparing.line(each)}" for shift in found.shifts for each in shift.differences
     ]
     said = f"{len(found.shifts)} of {found.samples} samples come out otherwise than by version {found.before}"
-    return "\n".join([rows, *lines, said])
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    return "\n".join([*comparing.lines(found.rows), *lines, said])

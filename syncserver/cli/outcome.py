@@ -24,6 +24,12 @@ REASONS: Final = (
     asyncpg.InterfaceError,
 )
 """All that an operator can mend."""
+LOCKED_OUT: Final = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+)
 
 
 def tell(work: Coroutine[Any, Any, str]) -> int:
@@ -57,4 +63,12 @@ def sentence(error: Exception) -> str:
         return "there is no such tenant, or no such person in it"
     if isinstance(error, asyncpg.UndefinedTableError):
         return "the database has no tables yet: run `fieldsync migrate` with the same settings"
+    if isinstance(error, asyncpg.DataError):
+        return "something that was given is too large, or has a character that the database does not take; give another"
+    if isinstance(error, LOCKED_OUT):
+        return f"the database does not let us in ({error}): check FIELDSYNC_DATABASE_URL, user and name in it"
+    # What the file system says names a file; what has none was said on the way to the database.
+    if isinstance(error, asyncpg.PostgresConnectionError) or (isinstance(error, OSError) and error.filename is None):
+        said = str(error) or type(error).__name__
+        return f"the database cannot be reached ({said}): check FIELDSYNC_DATABASE_URL, and whether it runs there"
     return str(error)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import UUID
 
 import cyclopts
-from cyclopts import validators
 from uuid_utils.compat import uuid7
 
 from syncserver import settings
@@ -18,8 +17,14 @@ from syncserver.commands import catalog as catalogs
 from syncserver.store import db, devices, handed, people
 from syncserver.store.catalogs import Catalogs
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 FAILED: Final = 1
 CODE_HOURS: Final = 72.0
+HOURS_MAX: Final = 8_760
+"""A year: a code is for somebody who is about to enrol."""
+DAYS_MAX: Final = 36_500
 NAME_CHARACTERS_MAX: Final = 200
 
 TOKEN_ID: Final = re.compile(r"[0-9a-fA-F]{6,64}")
@@ -37,10 +42,21 @@ def _name(_kind: object, value: str) -> None:
         raise ValueError(f"a name has 1 to {NAME_CHARACTERS_MAX} printable characters")
 
 
+def _above_zero(most: int) -> Callable[[Any, float | None], None]:
+    """Return what refuses a time that is not ahead, or too far; and what is no number, which is neither."""
+
+    def check(_type: Any, value: float | None) -> None:
+        if value is not None and not 0 < value <= most:
+            raise ValueError(f"must be above 0 and at most {most}")
+
+    return check
+
+
 Role = Literal["technician", "dispatcher", "integrator", "admin", "readonly", "worker"]
 TokenId = Annotated[str, cyclopts.Parameter(validator=_token_id)]
 Name = Annotated[str, cyclopts.Parameter(validator=_name)]
-Positive = Annotated[float, cyclopts.Parameter(validator=validators.Number(gt=0))]
+Days = Annotated[float, cyclopts.Parameter(validator=_above_zero(DAYS_MAX))]
+Hours = Annotated[float, cyclopts.Parameter(validator=_above_zero(HOURS_MAX))]
 
 tenant_app = cyclopts.App(name="tenant", help="Tenants: the businesses this service works for.")
 person_app = cyclopts.App(name="person", help="The people of a tenant.")
@@ -123,7 +139,7 @@ def create_token(
     role: Role,
     tenant: int = 1,
     person: UUID | None = None,
-    days: Positive | None = None,
+    days: Days | None = None,
     change: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
     """Make a person known, if they are not, and print a token for them and their id.
@@ -150,7 +166,7 @@ def create_token(
 
 
 @device_app.command(name="code")
-def create_code(person: UUID, *, tenant: int = 1, reusable: bool = False, hours: Positive = CODE_HOURS) -> int:
+def create_code(person: UUID, *, tenant: int = 1, reusable: bool = False, hours: Hours = CODE_HOURS) -> int:
     """Print a code with which a device of this person, a technician, can be enrolled.
 
     Parameters

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
+import structlog
 import uvicorn
 
 from replication.catalog_file import BadCatalog
 from syncserver import app, logs, settings, worker
+from syncserver.cli import outcome
 from syncserver.store import migrate as migrations
 from syncserver.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 GRACE_SECONDS: Final = 5
 """How long requests may still run when the server is told to stop."""
 
 KEEP_ALIVE_SECONDS: Final = 75
 DONE, FAILED = 0, 1
+
+log = structlog.get_logger()
 UNREACHABLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """Somebody has to look at the database's address, its state or our rights there."""
 
@@ -31,6 +39,7 @@ def serve() -> int:
     except (settings.SettingsInvalid, app.NotMigrated, BadCatalog, StoreError, *UNREACHABLE) as error:
         return _fail(error)
     logs.configure(given.log_level)
+    warn()
     server = uvicorn.Server(configured(given))
     server.run()
     return DONE if server.started else FAILED
@@ -63,10 +72,17 @@ def work() -> int:
     try:
         given = settings.load()
         logs.configure(given.log_level)
+        warn()
         asyncio.run(worker.run(given))
     except (settings.SettingsInvalid, app.NotMigrated, StoreError, *UNREACHABLE) as error:
         return _fail(error)
     return DONE
+
+
+def warn(environ: Mapping[str, str] = os.environ) -> None:
+    """Tell of settings that nobody reads, by their names: one that was mistyped would be missed otherwise."""
+    if names := settings.unknown(environ):
+        log.warning("settings_unknown", names=names)
 
 
 def migrate() -> int:
@@ -82,5 +98,5 @@ def migrate() -> int:
 
 
 def _fail(error: Exception) -> int:
-    sys.stderr.write(f"{error}\n")
+    sys.stderr.write(f"{outcome.sentence(error)}\n")
     return FAILED

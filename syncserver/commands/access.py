@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 import msgspec
 
 from syncserver.commands.errors import EnrolmentRefused, Fenced, RefreshRefused
-from syncserver.store import audit, devices, people, standing
+from syncserver.store import audit, db, devices, people, standing
 from syncserver.store import errors as store_errors
 
 if TYPE_CHECKING:
@@ -137,10 +137,13 @@ class Access:
         """Return how many seconds late each device is that lacks something, by rid."""
         return {rid: seconds for (_, rid), seconds in (await standing.lags(self._database, [tenant_id])).items()}
 
-    async def largest_lag(self) -> float:
-        """Return how late the latest device of all tenants is, in seconds."""
-        tenants = [tenant.tenant_id for tenant in await people.tenants(self._database)]
-        return max((await standing.lags(self._database, tenants)).values(), default=0.0)
+    async def largest_lag(self) -> float | None:
+        """Return how late the latest device of all tenants is, in seconds; None while the database does not answer."""
+        try:
+            tenants = [tenant.tenant_id for tenant in await people.tenants(self._database)]
+            return max((await standing.lags(self._database, tenants)).values(), default=0.0)
+        except db.TRANSIENT:
+            return None
 
     async def fence(self, who: Principal, rid: int) -> None:
         """Shut a replica out. Its tokens stay known, so that the device is told why."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MARK: Final = "fieldsync-dev"
 TOKENS: Final = "dev-tokens.json"
+EXCHANGE: Final = "exchange"
 PRIVATE: Final = 0o600
 
 
@@ -40,6 +41,12 @@ def claimed(folder: Path, *, fresh: bool) -> Iterator[None]:
         if fresh:
             _empty(folder)
         yield
+
+
+def exchange(folder: Path) -> Path:
+    """Return the folder below which connections may put files and fetch them; it is made the first time."""
+    (folder / EXCHANGE).mkdir(mode=0o700, exist_ok=True)
+    return folder / EXCHANGE
 
 
 def _empty(folder: Path) -> None:

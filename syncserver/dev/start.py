@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -115,6 +116,8 @@ def _environment(options: Options, facts: Mapping[str, Any], port: int) -> dict[
         "FIELDSYNC_SECRET_KEYS": settings.keep_secret_keys(options.data),
         "PYTHONUNBUFFERED": "1",
     }
+    if "FIELDSYNC_EXCHANGE_DIR" not in os.environ:
+        environment["FIELDSYNC_EXCHANGE_DIR"] = str(folder.exchange(options.data))
     if facts["redis_url"]:
         environment["FIELDSYNC_REDIS_URL"] = facts["redis_url"]
     return environment
@@ -177,7 +180,9 @@ def _tell(options: Options, facts: dict[str, Any], seconds: float) -> None:
         f"  routes               {facts['url']}/docs\n"
         f"  tenant               {first['id']}, {first['name']}\n"
         f"  dispatcher's token   {first['office_token']}\n"
+        f"  administrator's      {first['admin_token']} (may connect systems)\n"
         f"  {technician['name']}'s code    {technician['enrolment_code']}\n"
+        f"  all tokens           {options.data / folder.TOKENS}\n"
         f"  state                {options.data}\n"
         f"  other commands need  FIELDSYNC_DATABASE_URL={facts['database_url']}\n"
         f"  those on systems too FIELDSYNC_SECRET_KEYS=$(cat {options.data / settings.KEYS_FILE})\n"

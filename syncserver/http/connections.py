@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from litestar import Response, Router, delete, get, patch, post
@@ -33,15 +33,17 @@ T = TypeVar("T")
 LIMIT: Final = 100
 LIMIT_MAX: Final = 500
 RECORDED_MAX: Final = 500
+LEAST_MAX: Final = 1_000_000
+"""More deliveries than anybody waits for before a connection goes live."""
 
 
 class ConnectionItem(msgspec.Struct, frozen=True, kw_only=True):
     """A connection as it stands. Its credentials are never shown.
 
     `freshness_seconds`: how long ago the system last confirmed something, or something was read of it; null:
-    never. `waiting` records are not told yet, the first of them for `waiting_seconds`; `backfill` likewise in
-    the lane that gives way. `expires_days` says in how many days which of its credentials end. `assumed`: what is
-    known of the system is known at second hand.
+    never. `waiting` is how much it was not told of yet, planned or not, `backfill` as much in the lane that gives
+    way; the first of both waits for `waiting_seconds`. `expires_days` says in how many days which of its
+    credentials end. `assumed`: what is known of the system is known at second hand.
     """
 
     id: str
@@ -97,7 +99,7 @@ class Beginning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Promoting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many deliveries have to be recorded at least, and whether what was recorded is told now."""
 
-    least: int = 20
+    least: Annotated[int, msgspec.Meta(ge=0, le=LEAST_MAX)] = 20
     catch_up: bool = True
 
 
@@ -372,9 +374,7 @@ async def promote(request: Asking, connection_id: FromPath[str]) -> Response[byt
     asked = await _optional(request, _PROMOTING, Promoting())
 
     async def work() -> bytes:
-        records = await own.connections.promote(
-            request.auth, connection_id, least=max(0, asked.least), catch_up=asked.catch_up
-        )
+        records = await own.connections.promote(request.auth, connection_id, least=asked.least, catch_up=asked.catch_up)
         standing = await own.connections.one(request.auth, connection_id)
         return msgspec.json.encode(Promoted(connection=_item(own, standing), records=records))
 

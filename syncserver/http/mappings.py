@@ -33,6 +33,8 @@ class ObjectField(msgspec.Struct, frozen=True, kw_only=True):
     required: bool
     writable: bool
     choices: tuple[str, ...]
+    length_max: int
+    """The most characters that it takes; 0: not known."""
 
 
 class ObjectFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +200,12 @@ async def fields(request: Asking, connection_id: FromPath[str], name: FromPath[s
     found = await parts.found(request).mappings.fields(request.auth, connection_id, name, fresh=fresh)
     listed = [
         ObjectField(
-            path=each.path, type=each.type, required=each.required, writable=each.writable, choices=each.choices
+            path=each.path,
+            type=each.type,
+            required=each.required,
+            writable=each.writable,
+            choices=each.choices,
+            length_max=each.length_max,
         )
         for each in found.fields
     ]

@@ -28,6 +28,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._stored = CollectorRegistry()
+        """What only the database knows."""
         self._mutations = self._counter("push_mutations", "Mutations settled, by verdict.", "verdict")
         self._records = self._counter("pull_records", "Changes of records sent to devices.")
         self._conflicts = self._counter(
@@ -37,7 +39,7 @@ class Metrics:
         self._lag = Gauge(
             "fieldsync_device_lag_seconds",
             "Age of the oldest change that a device which still calls has not pulled; the largest of all devices.",
-            registry=self._registry,
+            registry=self._stored,
         )
         self._requests = Histogram(
             "fieldsync_http_request_seconds",
@@ -72,10 +74,12 @@ class Metrics:
         """Count a request by the pattern of its route, never by its path."""
         self._requests.labels(method if method in METHODS else OTHER, route, str(status)).observe(seconds)
 
-    def page(self, lag_seconds: float) -> bytes:
-        """Return everything as text; the lag is asked for only when somebody looks."""
+    def page(self, lag_seconds: float | None) -> bytes:
+        """Return everything as text; the lag, asked for only when somebody looks, is left out if nobody knows it."""
+        if lag_seconds is None:
+            return generate_latest(self._registry)
         self._lag.set(lag_seconds)
-        return generate_latest(self._registry)
+        return generate_latest(self._registry) + generate_latest(self._stored)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"fieldsync_{name}", text, labels, registry=self._registry)

@@ -147,6 +147,17 @@ class WorkerMetrics:
             registry=self._registry,
         )
 
+        self._failures = Counter(
+            "fieldsync_inward_failures",
+            "Mistakes on our side while vendors were looked at or asked; the log has each.",
+            ("task",),
+            registry=self._registry,
+        )
+
+    def failed(self, task: str) -> None:
+        """Count one mistake on our side."""
+        self._failures.labels(task).inc()
+
     def worked(self, done: Work) -> None:
         """Count one piece of work for vendors."""
         self._work.labels(done.kind, done.connection, done.lane, done.came).inc()

@@ -88,6 +88,7 @@ inbox: Final = Table(
     now("due_at"),
     *_leased(),
     Column("ended_at", INSTANT),
+    Column("taken_up_at", INSTANT),
     PrimaryKeyConstraint("tenant_id", "inbox_id"),
     UniqueConstraint("tenant_id", "connection", "event"),
     Index("inbox_due", "tenant_id", "connection", "due_at", postgresql_where=WAITING),

@@ -218,8 +218,8 @@ def _assert_the_day_is_there_once(firm: Firm, orders: list[str]) -> None:
     assert len(firm.gusto.slots()) == 1
     invoices = firm.books.listed("Invoice")
     assert sorted((row["TotalAmt"], row["TxnDate"], len(row["Line"])) for row in invoices) == [
-        (39.9, "2026-11-01", 1),
-        (214.35, "2026-11-01", 2),
+        (39.58, "2026-11-01", 1),
+        (214.03, "2026-11-01", 2),
     ]
     labour = [
         line["SalesItemLineDetail"] for row in invoices for line in row["Line"] if line.get("Description") == "Work"

@@ -52,6 +52,16 @@ def test_every_operation_is_in_the_contract(system: str) -> None:
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
+def test_a_list_shows_the_version_that_a_change_names(system: str) -> None:
+    """What is read in a list is what the next change of the same object says to replace, so both are the same field."""
+    found = vendors.manifest(system)
+    for name in found.sources.keys() & found.targets.keys():
+        looks = [look for look in (found.targets[name].read, found.targets[name].find) if look]
+        wanted = {found.operations[look].answer.version for look in looks} - {""}
+        assert not wanted or {found.sources[name].version} == wanted, name
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_the_mappings_fit_the_manifest_and_the_catalogue(system: str) -> None:
     """Mappings name targets and sources that there are, and fields of ours that this class may write."""
     manifest = vendors.manifest(system)

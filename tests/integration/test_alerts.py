@@ -80,6 +80,23 @@ async def test_nothing_is_wrong_with_a_fresh_connection(trial):
     assert await Watchman(trial).watch() == []
 
 
+async def test_what_is_odd_about_one_tenant_keeps_no_other_from_its_alerts(trial, monkeypatch):
+    """A mistake of ours while the first tenant is looked at: the next one is looked at all the same."""
+    watchman = Watchman(trial)
+    await trial.run("UPDATE connections SET state = 'reauthorise', state_reason = 'invalid_grant'")
+    look = alerts.look
+
+    async def odd(database, tenant_id, *rest):
+        if tenant_id != trial.world.tenant:
+            raise KeyError(tenant_id)
+        return await look(database, tenant_id, *rest)
+
+    monkeypatch.setattr(alerts, "look", odd)
+    await watchman.alarms.look([999, trial.world.tenant])
+
+    assert await watchman.open() == [("connection_latched", "critical")]
+
+
 async def test_a_refused_sign_in_is_told_once_and_told_when_it_is_over(trial, receiver, http):
     """The latch is critical; looking again tells nothing; putting it right is told too."""
     watchman = Watchman(trial, webhook(http, receiver))

@@ -12,7 +12,7 @@ from tests.integration.service import ANA, DORA, problem
 from tests.integration.world import job, seen
 from tests.peers.quickbooks import QuickBooks
 from tests.peers.vendor.company import Drift
-from upstream import alerts, canaries, connector, readings
+from upstream import alerts, canaries, connector, drift, readings
 from upstream.canaries import Wanted
 from upstream.errors import BadConnection
 from upstream.noticing import Noticing
@@ -122,6 +122,25 @@ async def test_who_has_looked_names_it_again_and_takes_what_stands_there_for_rig
     assert await watched.look() == []
     watched.books.drifts = []
     assert ["Phone" in said for _, _, said in await watched.look()] == [True]
+
+
+async def test_a_canary_that_cannot_be_compared_says_so_and_keeps_nothing_else_from_its_look(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record on which our own reading breaks off is unread, with the reason, and is read later again."""
+    await watched.put()
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RecursionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(drift, "canary", broken)
+        await watched.look()
+    unread = await watched.shown()
+    await watched.look()
+
+    assert (unread.reason, unread.kept_at) == ("a mistake on our side: RecursionError", None)
+    assert (await watched.shown()).kept_at is not None
 
 
 async def test_what_is_told_once_more_and_comes_back_otherwise_is_drift(watched: Watched) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+import structlog
 
 from syncserver.catalogs import source
+from syncserver.cli import serving as serving_command
 from syncserver.importer import sample
 from tests.integration.service import ANA, LIMITS, serving
 
@@ -138,6 +140,8 @@ async def test_words_that_cannot_be_meant_are_refused_before_anything_is_done(ba
         "--days": await fieldsync(bare_url, "token", "create", "Ana", *role, "--days", "0"),
         "PERSON": await fieldsync(bare_url, "device", "code", "ana"),
         "--hours": await fieldsync(bare_url, "device", "code", ANA, "--hours", "-1"),
+        "at most 36500": await fieldsync(bare_url, "token", "create", "Ana", *role, "--days", "99999999999"),
+        "at most 8760": await fieldsync(bare_url, "device", "code", ANA, "--hours", "nan"),
         "--port": await fieldsync(bare_url, "dev", "--port", "99999"),
     }
 
@@ -163,3 +167,30 @@ async def test_a_start_that_cannot_be_says_why(bare_url: str) -> None:
     assert {code for code, _, _ in answers} == {1}
     assert all(told and "Traceback" not in told for _, _, told in answers)
     assert "FIELDSYNC_SECRET_KEYS" in answers[0][2]
+    assert all(told.startswith("the database cannot be reached") for _, _, told in (answers[2], answers[3]))
+
+
+async def test_a_database_that_lets_nobody_in_is_named_as_the_trouble(bare_url: str) -> None:
+    """Not there, of another name, or asked for a number that it has no room for: the operator reads what to look at."""
+    await fieldsync(bare_url, "migrate")
+    nowhere, strange = "postgresql://u:p@127.0.0.1:1/d", bare_url.rpartition("/")[0] + "/no_such_database"
+
+    _, _, away = await fieldsync(nowhere, "tenant", "list")
+    _, _, unnamed = await fieldsync(strange, "tenant", "list")
+    _, _, large = await fieldsync(bare_url, "device", "code", ANA, "--tenant", "99999999999")
+
+    assert away.startswith("the database cannot be reached")
+    assert unnamed.startswith("the database does not let us in")
+    assert all("FIELDSYNC_DATABASE_URL" in told for told in (away, unnamed))
+    assert large.startswith("something that was given is too large")
+
+
+async def test_a_setting_that_nobody_reads_is_told_of_at_the_start() -> None:
+    """A name that was mistyped is warned of, without its value, which may be a secret."""
+    with structlog.testing.capture_logs() as events:
+        serving_command.warn(
+            {"FIELDSYNC_PORTT": "s3cret", "FIELDSYNC_PORT": "1", "FIELDSYNC_CACHE_DIR": "x", "HOME": "h"}
+        )
+        serving_command.warn({"FIELDSYNC_PORT": "1"})
+
+    assert events == [{"event": "settings_unknown", "names": ["FIELDSYNC_PORTT"], "log_level": "warning"}]

@@ -54,6 +54,10 @@ async def test_a_file_becomes_a_folder_and_the_folder_a_connection(
         words = ("connections", "new", "jobs", "--into", str(tmp_path), "--openapi", str(document))
 
         unsaid = cli(*words)
+        choice.write_text('system = "trees"\n' + CHOICE)
+        strange = cli(*words, "--choice", str(choice))
+        left = (tmp_path / "jobs").exists()
+        choice.write_text(CHOICE)
         made = cli(*words, "--choice", str(choice))
         checked = cli("connections", "check", place)
         connected = cli("connections", "connect", place, "--given", str(given), *tenant)
@@ -66,6 +70,7 @@ async def test_a_file_becomes_a_folder_and_the_folder_a_connection(
 
     assert (len(connected.stdout.splitlines()), connected.stderr) == (1, "")
     assert (unsaid.returncode, "prints what is on offer" in unsaid.stderr) == (1, True)
+    assert (strange.returncode, "'trees'" in strange.stderr, "'jobs'" in strange.stderr, left) == (1, True, True, False)
     assert made.returncode == 0, made.stderr
     assert (checked.returncode, checked.stdout) == (0, "jobs: Described jobs (grade C, *assumed*): fine\n"), checked
     assert "By hand" in listed.stdout
@@ -109,6 +114,13 @@ def versions(connection: str, folder: Path, tenant: tuple[str, str]) -> None:
     changed = 'out job of work_orders.title.source  changed  "record.title"  "record.summary"'
     assert changed in mappings("diff", "2")[1]
     assert changed in mappings("diff", "2", "--against", "1")[1]
+    assert mappings("diff", "1", "--against", "0")[1].splitlines()[:-1] == [
+        "out job of work_orders.number  added",
+        '  source  "record.id"',
+        "out job of work_orders.title  added",
+        '  source  "record.title"',
+        "out job of work_orders, itself  added",
+    ]
     assert mappings("publish", "2") == (0, "version 2 holds\n", "")
     assert changed not in mappings("diff", "2")[1]
     assert mappings("show", "1")[1].strip() == MAPPING.strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 
 from syncserver.commands.upstream import folder
 from tests.integration.backdoor import rows
-from tests.integration.front import MAPPING, Front, front
+from tests.integration.front import MAPPING, Front, front, new
 from tests.integration.service import ANA, Service, serving, uid
 from tests.peers.odd_vendor import Says
 from upstream import vendors
@@ -81,7 +82,30 @@ async def test_an_operator_sees_connections_and_decides_on_dead_letters(
         service = Service(url, database)
         tenant = ("--tenant", str(await service.add_tenant()))
         await decided(service, tenant, tmp_path)
+        await counted(service, ("--tenant", str(await service.add_tenant())))
         await service.close()
+
+
+async def counted(service: Service, tenant: tuple[str, str]) -> None:
+    """The list shows as much waiting as the API does, each lane apart."""
+    async with front(service) as door:
+        bare = await door.ask("post", "/v1/connections", **new(door.vendor.url) | {"name": "Bare"})
+        unmapped = cli("connections", "dry-run", bare["id"], *tenant)
+        assert unmapped.stderr.startswith("mapping: none holds yet"), unmapped.stdout
+        await door.ask("delete", f"/v1/connections/{bare['id']}")
+        await door.connect()
+        await door.ask("post", f"/v1/connections/{door.id}/pause")
+        desk = await service.office()
+        await desk.create(1, title="Boiler", assignee_id=ANA)
+        await door.worker.drain()
+        await desk.create(2, title="Pump", assignee_id=ANA)
+
+        listed = cli("connections", "list", *tenant)
+        told = await door.ask("get", f"/v1/connections/{door.id}")
+
+        names, row = (re.split("  +", line) for line in listed.stdout.splitlines()[-2:])
+        shown = dict(zip(names, row, strict=False))
+        assert (shown["waiting"], shown["backfill"]) == (str(told["waiting"]), str(told["backfill"])) == ("2", "0")
 
 
 async def decided(service: Service, tenant: tuple[str, str], tmp_path: Path) -> None:
@@ -89,7 +113,7 @@ async def decided(service: Service, tenant: tuple[str, str], tmp_path: Path) -> 
     async with front(service) as door:
         await door.connect()
         desk = await service.office()
-        door.vendor.answers = [Says(422, {}), Says(422, {})]
+        door.vendor.answers = [Says(422, {"why": "too short"})] * 2
         await desk.create(1, title="Boiler", assignee_id=ANA)
         await desk.create(2, title="Pump", assignee_id=ANA)
         await door.work()
@@ -102,6 +126,7 @@ async def decided(service: Service, tenant: tuple[str, str], tmp_path: Path) -> 
 
         listed = cli("connections", "list", *tenant)
         tried = cli("connections", "dry-run", door.id, "--mapping", str(other), *tenant)
+        strange = cli("connections", "dry-run", door.id, "--collection", "trees", *tenant)
         waiting = cli("dead-letters", "list", *tenant)
         shown = cli("dead-letters", "show", letters[uid(1)], *tenant)
         place = (letters[uid(1)], str(fields))
@@ -113,8 +138,13 @@ async def decided(service: Service, tenant: tuple[str, str], tmp_path: Path) -> 
         assert "C *assumed*" in listed.stdout, listed.stderr
         assert door.id in listed.stdout
         assert "2 records, 0 would be told" in tried.stdout, tried.stderr
+        assert strange.stderr.startswith("collection: ")
+        assert all(name in strange.stderr for name in ("trees", "work_orders"))
         assert letters[uid(1)] in waiting.stdout
         assert "helps     correct the record" in shown.stdout, shown.stderr
+        assert all(line.split()[1] == "Books" for line in waiting.stdout.splitlines()[1:]), waiting.stdout
+        assert f"system    Books ({door.id})" in shown.stdout
+        assert 'answer    {"why":"too short"}' in shown.stdout
         assert "Boiler, cellar" in edited.stdout, edited.stderr
         assert skipped.stdout == f"{letters[uid(2)]} is superseded\n", skipped.stderr
         assert (again.returncode, "waits for nobody" in again.stderr) == (1, True)

@@ -217,6 +217,28 @@ async def test_inner_addresses_are_not_called(trial: Trial, odd: Odd) -> None:
     assert odd.seen == []
 
 
+@pytest.mark.parametrize("key", ['TOPSECRET"99\n', "TOPSECRET\0it's", "TOPSECRET-é", "TOPSECRET-☃", " TOPSECRET"])
+async def test_what_http_cannot_carry_is_named_and_never_shown(trial: Trial, odd: Odd, key: str) -> None:
+    """A credential that no header has a place for is told of by the header's name: nobody reads any of it."""
+    calling = await trial.connector(MEANS, odd.url, key=key)
+
+    reply = await calling.call("write", {"a": 1})
+
+    assert (reply.kind, reply.code, reply.sent, odd.seen) == ("config", "unwritable", False, [])
+    assert "x-api-key" in reply.message
+    assert "TOPSECRET" not in repr(reply)
+
+
+@pytest.mark.parametrize("host", ["[::1", "[TOPSECRET]", "x:TOPSECRET", "TOPSECRET\n", "☃.é", "a..b"])
+async def test_an_address_that_is_none_is_not_called_and_not_quoted(trial: Trial, host: str) -> None:
+    """What no URL can be is no mistake of ours, and what stands in it may be a secret."""
+    reply = await (await trial.connector(MEANS, f"https://{host}/")).call("write", {"a": 1})
+
+    assert not reply.sent
+    assert reply.code in ("forbidden_address", "unreachable")
+    assert "TOPSECRET" not in reply.message
+
+
 async def test_a_redirect_is_not_followed(trial: Trial, odd: Odd) -> None:
     """Credentials do not go where a vendor's answer says, neither elsewhere nor on the same host."""
     odd.reacts = lambda _: Says(307, {}, {"location": "/elsewhere" if len(odd.seen) % 2 else "http://10.0.0.1/"})

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import hashlib
 import json
+import os
 from types import SimpleNamespace
 
 import paramiko
@@ -13,7 +14,7 @@ import pytest
 
 from tests.peers import sftp
 from upstream import vendors
-from upstream.vendors.csv import feed, hooks
+from upstream.vendors.csv import feed, hooks, places
 from upstream.vendors.csv.places import Unreachable
 
 ROW = {"mark": "FSAAAAAAAAAAAAAAAA", "id": "7", "hours": "7.500", "note": 'two "halves", one; line'}
@@ -135,6 +136,68 @@ async def test_what_was_handed_over_is_found_again(caller):
     assert other.items == [{"mark": ROW["mark"]}]
     await caller.call("put_hours", {**ROW, "hours": "8.000"})
     assert (await caller.call("find_hours", {**ROW, "hours": "8.000"})).items[0]["hours"] == "8.000"
+
+
+async def test_what_is_not_seen_is_not_said_to_be_missing(caller, tmp_path, monkeypatch):
+    """Of too many files the newest are looked at; whether a row is in another one cannot be told."""
+    monkeypatch.setattr(places, "FILES_MAX", 6)
+    rows = [{**ROW, "mark": f"FS{number}"} for number in range(8)]
+    there = tmp_path / "1" / "firm" / "out"
+    for number, row in enumerate(rows):
+        assert (await caller.call("put_hours", row)).kind == "ok"
+        put_at(there, number + 1, [name for name in files(tmp_path, "out") if name > "hours"][-2:])
+    for name in ("zebras.csv", "zebras.csv.manifest.json", "zoo.txt"):
+        (there / name).touch()
+        put_at(there, 0, [name])
+
+    found = [await caller.call("find_hours", row) for row in rows]
+    assert [reply.kind for reply in found] == ["transient"] * 5 + ["ok"] * 3
+    assert found[0].code == "too_many_files"
+    assert "move away what is older than three days" in found[0].message
+
+    monkeypatch.setattr(places, "FILES_MAX", 19)
+    assert {(await caller.call("find_hours", row)).kind for row in rows} == {"ok"}
+    assert (await caller.call("find_hours", {**ROW, "mark": "FS8"})).kind == "not_found"
+
+
+def put_at(folder, hour, names):
+    """Let files have been put there in some hour."""
+    for name in names:
+        os.utime(folder / name, (hour * 3_600, hour * 3_600))
+
+
+@pytest.mark.parametrize("text", ["{}", "{", '{"x":' + "[" * 50_000 + "]" * 50_000 + "}", b'{"file": "\xff"}'])
+async def test_a_manifest_that_is_none_of_ours_hides_no_row(caller, tmp_path, text):
+    """What somebody else put there is passed over, whatever is in it."""
+    await caller.call("put_hours", ROW)
+    for name in ("hours-zzz.csv.manifest.json", "hours-000.csv.manifest.json"):
+        (tmp_path / "1" / "firm" / "out" / name).write_bytes(text.encode() if isinstance(text, str) else text)
+
+    assert (await caller.call("find_hours", ROW)).items == [ROW]
+    assert (await caller.call("find_hours", {**ROW, "mark": "FS8"})).kind == "not_found"
+
+
+async def test_of_too_many_files_that_wait_the_first_are_taken_first(caller, tmp_path, monkeypatch):
+    """In their order, and none whose manifest is not seen."""
+    monkeypatch.setattr(places, "FILES_MAX", 3)
+    for number in range(4):
+        bring(tmp_path, f"customers-{number}.csv", f"id,name\n{number},One\n", manifest={})
+    said = (await caller.call("look", {})).message
+    found = [[row["id"] for row in (await taken(caller))[0]] for _ in range(5)]
+
+    assert said == "more than 3 files wait in in/, 0 lie in bad/ for a person"
+    assert found == [["0"], ["1"], ["2"], ["3"], []]
+
+
+async def test_nothing_is_written_over_however_many_files_lie_there(caller, tmp_path, monkeypatch):
+    """A file of a name that lies in the folder already gets another, also where its list would not show it."""
+    monkeypatch.setattr(places, "FILES_MAX", 1)
+    for number in range(3):
+        bring(tmp_path, "customers-9.csv", f"id,name\n{number},One\n")
+        await taken(caller)
+
+    kept = [name for name in files(tmp_path, "done") if name.endswith("customers-9.csv")]
+    assert len(kept) == 3
 
 
 async def test_a_line_that_is_cut_leaves_nothing_half(server, tmp_path):

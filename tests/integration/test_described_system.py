@@ -86,6 +86,31 @@ async def signed_in(door: Front, system: Described) -> None:
     assert ended.status_code == 200, ended.text
 
 
+async def test_the_name_of_a_system_is_given_once(service: Service) -> None:
+    """It may stand in the choice alone; one beside it that is another is refused, as is none at all."""
+    system = Described(BEARER)
+    async with system.server, front(service) as door:
+        asked = wanted(system, {"token": described.TOKEN})
+        bare = {name: value for name, value in asked.items() if name != "system"}
+        named = bare | {"choice": {"system": "jobs", **CHOICE}}
+
+        made = await door.ask("post", "/v1/connections", **named)
+        other = await door.client.post("/v1/connections", json=named | {"system": "trees", "name": "Other"})
+        drafted = await door.ask("post", "/v1/connections/drafts", document=system.document, choice=named["choice"])
+        beside = {"system": "trees", "manifest": drafted["manifest"], "name": "Other"}
+        described_other = await door.client.post("/v1/connections", json=beside)
+        nameless = await door.client.post("/v1/connections", json=bare | {"name": "Third"})
+        nothing = await door.client.post("/v1/connections", json={"name": "Fourth"})
+
+    assert made["system"] == "jobs"
+    for answer in (other, described_other):
+        assert problem(answer) == (422, "bad_connection")
+        assert all(name in answer.json()["detail"] for name in ("system: ", "trees", "jobs"))
+    assert problem(nameless) == (422, "bad_manifest")
+    assert "system" in nameless.text
+    assert (problem(nothing), nothing.json()["detail"][:8]) == ((422, "bad_connection"), "system: ")
+
+
 @pytest.mark.parametrize("kind", SCHEMES)
 async def test_whatever_the_sign_in_a_record_arrives_and_can_be_read_back(service: Service, kind: str) -> None:
     """From the document to a job at the system and a receipt, and a change of it changes the same job."""
@@ -168,6 +193,20 @@ async def test_a_document_is_shown_and_drafted_from_before_anything_is_made(serv
         assert made["title"] == "Jobs, as edited"
 
 
+@pytest.mark.parametrize("value", [7, "text", None, [7], {"a": 7}], ids=repr)
+async def test_a_document_that_holds_something_else_than_is_expected_is_offered_all_the_same(
+    service: Service, value: Any
+) -> None:
+    """What is no list of parameters is none; the rest of the document can be chosen from."""
+    system = Described(BEARER)
+    async with system.server, front(service) as door:
+        document = system.document
+        document["paths"]["/me"]["get"]["parameters"] = value
+        offers = await door.ask("post", "/v1/connections/offers", document=document)
+
+    assert "GET /me" in {each["operation"] for each in offers["operations"]}
+
+
 async def test_a_document_in_yaml_is_the_same_document(service: Service) -> None:
     """Offered, drafted, connected and compared as its JSON is; a mistake in it has its line."""
     system = Described(BEARER)
@@ -193,7 +232,12 @@ async def test_a_document_in_yaml_is_the_same_document(service: Service) -> None
             "bad_manifest",
             "verify: the document has no operation GET /mee; did you mean",
         ),
-        ({"choice": {**CHOICE, "colour": 1}}, "bad_manifest", "colour"),
+        ({"choice": {**CHOICE, "colour": 1}}, "bad_manifest", "colour: is no key of this table"),
+        (
+            {"choice": {**CHOICE, "written": {"job": {**WRITTEN, "marker": "referense"}}}},
+            "bad_manifest",
+            f"written.job.marker: the request of POST {JOBS} has no field 'referense'; did you mean \"reference\"?",
+        ),
         ({"choice": CHOICE, "manifest": "system = 1"}, "bad_connection", "choice"),
         ({"document": None}, "bad_connection", "choice"),
         ({"document": {"openapi": "4.0", "paths": {}}}, "bad_manifest", "openapi: is '4.0'"),
@@ -228,6 +272,7 @@ async def test_fields_come_from_the_kept_document_and_another_one_is_compared(se
             "openapi",
             {"number", "title", "status", "reference"},
         )
+        assert {each["path"]: each["length_max"] for each in fields["fields"]}["title"] == 80
         assert system.server.requests == before
         assert (kept["document"]["version"], kept["document"]["title"]) == (1, "Described jobs")
 

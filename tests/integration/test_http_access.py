@@ -198,12 +198,16 @@ async def test_a_database_that_is_away_is_no_mistake(database_url: str, database
         with structlog.testing.capture_logs() as events:
             places = ("/v1/work_orders", f"/v1/teams/{uid(1)}", "/v1/conflicts", "/v1/devices", "/v1/catalog", "/ready")
             answers = [await desk.client.get(place) for place in places]
+            counted = await desk.client.get("/metrics")
             answers.append(await unseen.get("/v1/work_orders"))
             answers.append(await unseen.post("/v1/devices/enrol", json={"code": "1.AAAA", "name": "phone"}))
         await service.close()
 
     assert before.status_code == 200
     assert {problem(answer) for answer in answers} == {(503, "unavailable")}
+    assert counted.status_code == 200, "what the process itself has counted is told all the same"
+    assert "fieldsync_http_request_seconds_count" in counted.text
+    assert "fieldsync_device_lag_seconds" not in counted.text
     assert {answer.headers["retry-after"] for answer in answers} == {"1"}
     levels = {event["log_level"] for event in events if event["event"] != "request"}
     assert "database_away" in {event["event"] for event in events}

@@ -71,6 +71,99 @@ async def test_what_cannot_work_is_refused_with_the_part_named(service: Service)
         assert (await door.client.get("/v1/connections")).json()["items"] == []
 
 
+async def test_a_credential_that_cannot_be_sent_is_refused_and_not_shown(service: Service) -> None:
+    """A key with a line break, a NUL or a letter that no header takes is named when it is given, and never quoted."""
+    async with front(service) as door:
+        fine = new(door.vendor.url)
+        for key in ('TOPSECRET"99\n', "TOPSECRET\0", "TOPSECRET\u007f", "TOPSECRET\u0085", "TOPSECRET-é", " TOPSECRET"):
+            answer = await door.client.post("/v1/connections", json=fine | {"auth": {"key": key}})
+            assert problem(answer) == (422, "bad_connection"), key
+            assert "credentials.key" in answer.json()["detail"]
+            assert "TOPSECRET" not in answer.text
+        assert (await door.client.get("/v1/connections")).json()["items"] == []
+
+        made = await door.ask("post", "/v1/connections", **fine)
+        place = f"/v1/connections/{made['id']}"
+        changed = await door.client.patch(place, json={"auth": {"key": "TOPSECRET\n"}})
+        assert problem(changed) == (422, "bad_connection")
+        pem = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
+        spoiled = await door.client.patch(place, json={"auth": {"key": "good-key", "authority": pem + "\0"}})
+        assert "credentials.authority" in spoiled.json()["detail"]
+        await door.ask("patch", place, auth={"key": "good-key", "authority": pem})
+
+
+NO_ADDRESSES = (
+    "https://\0/",
+    "https://[::1",
+    "https://[zz]/",
+    "https://a b/",
+    "https://x:99999/",
+    "https://x:abc/",
+    "https://x:0/",
+    "https://a..b/",
+    "https://999.1.1.1/",
+    "https://user@x/",
+    "https:///path",
+    "https://x/\n",
+    "ftp://x/",
+    f"https://x/{'y' * 2_000}",
+)
+
+
+async def test_an_address_that_cannot_be_called_is_refused_wherever_it_is_given(service: Service) -> None:
+    """As the place of a system, new or changed, and of a webhook; the answer names the part."""
+    async with front(service) as door:
+        fine = new(door.vendor.url)
+        made = await door.ask("post", "/v1/connections", **fine)
+        admin = service.client(await service.token(DORA, "admin"))
+        hook = (await admin.post("/v1/webhooks", json={"url": "https://a.example/?a=b", "types": ["*"]})).json()
+        for url in NO_ADDRESSES:
+            for method, path, part, rest in (
+                ("post", "/v1/connections", "base_url", fine | {"name": "Other"}),
+                ("patch", f"/v1/connections/{made['id']}", "base_url", {}),
+                ("post", "/v1/webhooks", "url", {"types": ["*"]}),
+                ("patch", f"/v1/webhooks/{hook['endpoint']['id']}", "url", {}),
+            ):
+                answer = await admin.request(method, path, json=rest | {part: url})
+                assert answer.status_code == 422, (method, path, url)
+                assert answer.json()["detail"].startswith(f"{part}: must "), answer.text
+
+
+async def test_numbers_that_are_too_large_and_texts_with_a_nul_are_no_mistake_of_ours(service: Service) -> None:
+    """They are refused with the part named, before anything is asked of the database."""
+    async with front(service) as door:
+        place = f"/v1/connections/{(await door.connect(live=False))['id']}"
+
+        many = await door.client.post(f"{place}/promote", json={"least": 2**63})
+        poll = await door.client.post(f"{place}/poll", json={"object": "\0"})
+
+        assert (problem(many), "least" in many.json()["detail"]) == ((400, "bad_request"), True)
+        assert (problem(poll), "object" in poll.json()["detail"]) == ((400, "bad_filter"), True)
+
+
+async def test_a_poll_right_after_publishing_is_one(service: Service) -> None:
+    """Nobody waits for a worker's look to have an object polled; what is not polled is refused by name."""
+    async with front(service) as door:
+        source = '[sources.job]\noperation = "read"\nsince = "number"\n'
+        into = (
+            '[[into]]\nobject = "job"\ncollection = "work_orders"\nrows = [{ target = "title", source = "record.n" }]\n'
+        )
+        wanted = new(door.vendor.url)
+        place = (await door.ask("post", "/v1/connections", **wanted | {"manifest": wanted["manifest"] + source}))["id"]
+        early = await door.client.post(f"/v1/connections/{place}/poll", json={"object": "job"})
+        drafted = await door.ask("post", "/v1/mappings", connection=place, content=into)
+        await door.ask("post", f"/v1/mappings/{place}/{drafted['version']}/publish")
+
+        asked = await door.ask("post", f"/v1/connections/{place}/poll", object="job")
+        whole = (await door.client.post(f"/v1/connections/{place}/poll", json={})).json()
+        polls = (await door.client.get(f"/v1/connections/{place}/polls")).json()["items"]
+        strange = await door.client.post(f"/v1/connections/{place}/poll", json={"object": "tree"})
+
+        assert (problem(early), asked, whole) == ((400, "bad_filter"), {"count": 1}, {"count": 1})
+        assert [each["object"] for each in polls] == ["job"]
+        assert (problem(strange), "job" in strange.json()["detail"]) == ((400, "bad_filter"), True)
+
+
 async def test_the_end_of_a_password_is_told_in_time(service: Service) -> None:
     """Given with the credentials it is shown in days and is an alert; without them, or without an offset, refused."""
     async with front(service) as door:
@@ -111,6 +204,23 @@ async def test_verify_tells_what_the_system_says(service: Service) -> None:
         assert mended["state"] == "ok"
 
 
+async def test_a_pause_takes_no_latch_off(service: Service) -> None:
+    """Credentials that the system refused stay refused through a pause: only others let the connection go on."""
+    async with front(service) as door:
+        await door.connect(live=False)
+        door.vendor.usual["/ping"] = Says(401, {})
+        place = f"/v1/connections/{door.id}"
+        for first, then in (("verify", "pause"), ("pause", "verify")):
+            await door.ask("post", f"{place}/{first}")
+            await door.ask("post", f"{place}/{then}")
+
+            assert await door.refused("post", f"{place}/resume") == (422, "bad_connection")
+            assert (await door.ask("get", place))["state"] == "paused"
+            await door.ask("patch", place, auth={"key": "another"})
+            assert (await door.ask("get", place))["state"] == "paused"
+            assert (await door.ask("post", f"{place}/resume"))["state"] == "ok"
+
+
 async def test_a_paused_connection_is_told_nothing_until_it_goes_on(service: Service) -> None:
     """What has to be told waits, its receipt says why, and goes out when the connection goes on."""
     async with front(service) as door:
@@ -131,6 +241,25 @@ async def test_a_paused_connection_is_told_nothing_until_it_goes_on(service: Ser
 
         assert [each["name"] for each in door.made()] == ["Boiler"]
         assert (await door.ask("get", f"/v1/connections/{door.id}"))["freshness_seconds"] is not None
+
+
+async def test_what_is_planned_and_not_told_is_waiting_too(service: Service) -> None:
+    """What waits is counted until it is told, wherever it waits, in each lane; what was told is not."""
+    async with front(service) as door:
+        await door.connect()
+        desk = await service.office()
+        await desk.create(1, title="Boiler", assignee_id=ANA)
+        await door.work()
+        await door.ask("post", f"/v1/connections/{door.id}/pause")
+        await desk.create(2, title="Pump", assignee_id=ANA)
+        await door.worker.drain()
+        await desk.create(3, title="Tap", assignee_id=ANA)
+
+        shown = await door.ask("get", f"/v1/connections/{door.id}")
+
+        assert shown["deliveries"] == {"confirmed": 1, "planned": 1}
+        assert (shown["waiting"], shown["backfill"]) == (2, 0)
+        assert shown["waiting_seconds"] is not None
 
 
 async def test_a_backfill_tells_what_was_there_before(service: Service) -> None:

@@ -12,8 +12,10 @@ from tests.integration.crm_trial import CrmTrial
 from tests.integration.world import World, seen
 from tests.peers import crm
 from tests.peers.crm import Crm, changed
-from upstream import inbox
+from tests.peers.vendor.server import Request, Response
+from upstream import connections, inbox
 from upstream.inbox import Span
+from upstream.places import Limits, Room
 from upstream.verify import Refused
 
 
@@ -115,6 +117,8 @@ async def test_what_was_said_before_a_confirmation_is_no_edit(trial, vendor):
     [row] = vendor.rows["customers"].values()
     row["mail"] = "m@example.org"
     await trial.tell(changed(dict(row), "e0", whole=True))
+    # Longer than ours is kept waiting for it.
+    await trial.run("UPDATE inbox SET received_at = now() - interval '10 minutes'")
     rev = (await trial.records())[record_id]["rev"]
     await trial.world.submit(trial.world.office(seen("customers", record_id, set={"phone": "2"}, base=rev, rev=rev)))
     await trial.worker().drain()
@@ -347,10 +351,10 @@ async def test_no_connection_waits_until_another_has_nothing_more(trial):
         " SELECT tenant_id, gen_random_uuid(), connection, n::text, 'hook', 'customer', n::text, '', false, '{}' "
         "FROM connections, generate_series(1, 60) AS n"
     )
-    taken = set()
+    taken, room = set(), Room(limits=Limits(total=2, tenant=2, each=1))
     for _ in range(60):
         async with trial.database.transaction(tenant) as session:
-            items = await inbox.lease(session, [tenant], worker=trial.worker_id, seconds=60, limit=2, each=1)
+            items = await inbox.lease(session, [tenant], room, worker=trial.worker_id, seconds=60)
         taken |= {item.connection for item in items}
 
     assert len(taken) == 6
@@ -365,6 +369,52 @@ async def test_a_paused_connection_takes_events_in_and_rests(trial, vendor):
     assert taken.new == 1
     assert await trial.ends() == ["waiting"]
     assert vendor.asked == []
+
+
+@pytest.mark.parametrize("way", ["rested", "was let in again", "replayed"])
+async def test_what_was_long_in_coming_is_given_its_time(trial, vendor, way):
+    """An event of last week, taken up after a rest or by a person, waits for a vendor that says 'not now' once."""
+    place = (trial.database, trial.world.tenant, trial.connection.connection)
+    state = {"rested": "paused", "was let in again": "reauthorise"}.get(way, "ok")
+    await connections.set_state(*place, state, "holidays")
+    await trial.tell(changed(vendor.put("c7", name="Meier"), "e1"))
+    await trial.run("UPDATE inbox SET received_at = now() - interval '4 days'")
+    if way == "rested":
+        await connections.set_state(*place, "ok")
+    elif way == "was let in again":
+        await trial.keeper.put(*place[1:], {"token": "another"})
+    else:
+        await trial.run("UPDATE inbox SET state = 'failed', ended_at = now()")
+        async with trial.database.transaction(trial.world.tenant) as session:
+            await inbox.replay(session, *place[1:], Span(states=("failed",)))
+    busy(vendor)
+    await trial.take_in()
+    waits = await trial.ends()
+    await trial.run("UPDATE inbox SET due_at = now()")
+    await trial.take_in()
+
+    assert (waits, await trial.ends()) == (["waiting"], ["absorbed"])
+
+
+async def test_what_cannot_be_taken_in_for_days_fails(trial, vendor):
+    """While its connection did not rest and nobody took it up again, an event has three days."""
+    await trial.tell(changed(vendor.put("c7", name="Meier"), "e1"))
+    await trial.run("UPDATE inbox SET received_at = now() - interval '4 days'")
+    busy(vendor)
+    await trial.take_in()
+
+    assert await trial.ends() == ["failed"]
+
+
+def busy(vendor: Crm) -> None:
+    """Have the vendor say once that it is too much now."""
+    handler = vendor.server._handler
+
+    async def answer(_: Request) -> Response:
+        vendor.server._handler = handler
+        return Response(429, {}, {"retry-after": "1"})
+
+    vendor.server._handler = answer
 
 
 async def test_what_is_gone_there_is_kept_here_unless_the_mapping_says_otherwise(trial, vendor):

@@ -114,6 +114,25 @@ async def test_a_draft_is_published_and_the_connection_follows_it(world, connect
     assert await mappings.publish(*place, 1, around, by=DAN) == published
 
 
+async def test_a_version_whose_publication_died_is_still_a_draft(world, connection, around, monkeypatch):
+    """Killed while it is noted by what records are looked up, it does not hold; published again it does."""
+    place = (world.database, world.tenant, connection)
+    await mappings.save(*place, TITLE, by=DAN)
+
+    async def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connections, "fill_lookups", killed)
+        with pytest.raises(KeyboardInterrupt):
+            await mappings.publish(*place, 1, around, by=DAN)
+    before = ((await mappings.get(*place, 1)).state, await interests(world))
+    published = await mappings.publish(*place, 1, around, by=DAN)
+
+    assert before == ("draft", [])
+    assert (published.state, await interests(world)) == ("published", ["work_orders"])
+
+
 async def test_the_same_text_makes_no_new_version_and_a_wrong_one_none_at_all(world, connection):
     """Saving what the newest version says gives that version; a text with mistakes is refused with all of them."""
     place = (world.database, world.tenant, connection)

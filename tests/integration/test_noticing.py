@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tests import manifests
 from tests.integration.test_mappings import DAN, TITLE, Answering, around, connection, pool
-from upstream import alerts, connections, discovery, drift, mappings, noticing
+from tests.integration.test_worker import until
+from upstream import alerts, connections, discovery, drift, mappings, noticing, places
 from upstream.replies import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.integration.world import World
     from upstream.manifest import Manifest
     from upstream.mapping import MappingSet
@@ -34,6 +39,19 @@ class Asked:
         """Give its manifest and the mapping that holds."""
         place = (self.world.database, connection.tenant_id, connection.connection)
         return manifests.north(), await self.parsed.get(*place, connection.mapping_version or 1)
+
+
+class Odd(Answering):
+    """A vendor over whose first answer we break off."""
+
+    is_met = False
+
+    async def call(self, *asked: Any, **options: Any) -> Reply:
+        """Give the next answer."""
+        if self.is_met:
+            return await super().call(*asked, **options)
+        self.is_met = True
+        raise RecursionError
 
 
 def described(**fields: str) -> Reply:
@@ -118,6 +136,70 @@ async def test_a_vendor_that_cannot_be_asked_keeps_no_other_from_being_looked_at
 
     found = [await discovery.known(world.database, world.tenant, each) for each in (other, connection)]
     assert sorted(map(len, found)) == [0, 1]
+
+
+async def test_what_one_vendor_provokes_keeps_nobody_from_being_looked_at(world, connection):
+    """A mistake of ours that one system's answer brings about is counted; its neighbour and others are looked at."""
+    tenant, _ = await world.add_tenant("Harbour Lifts")
+    other, elsewhere = str(uuid4()), str(uuid4())
+    for where, each in ((world.tenant, other), (tenant, elsewhere)):
+        new = connections.New(system="north", name="another", manifest="north", authority="erp")
+        await connections.make(world.database, where, each, new)
+    places = ((world.tenant, connection), (world.tenant, other), (tenant, elsewhere))
+    for where, each in places:
+        await mappings.save(world.database, where, each, TITLE, by=DAN)
+    failed: list[str] = []
+    fields = described(text="string", mark="string")
+    looking = noticing.Noticing(world.database, Asked(world, Odd(fields, fields)), failed.append)
+
+    async def found() -> list[int]:
+        return sorted([len(await discovery.known(world.database, *place)) for place in places])
+
+    async def are_known() -> bool:
+        return await found() == [0, 1, 1]
+
+    async with at_work(looking, world.tenant, tenant):
+        await until(are_known)
+
+    assert failed == ["noticing"]
+
+
+async def test_a_tenant_whose_system_answers_slowly_keeps_no_other_waiting(world, monkeypatch):
+    """While one is waited for, another tenant is looked at again and again."""
+    tenant, _ = await world.add_tenant("Harbour Lifts")
+    monkeypatch.setattr(noticing, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(noticing, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(places, "STOP_SECONDS", 0.05)
+    looks: list[int] = []
+    looking = noticing.Noticing(world.database, Asked(world, Answering()))
+
+    async def look(tenant_id: int) -> None:
+        looks.append(tenant_id)
+        if tenant_id == world.tenant:
+            await asyncio.Event().wait()
+
+    async def are_enough() -> bool:
+        return looks.count(tenant) == 3
+
+    monkeypatch.setattr(looking, "look", look)
+    async with at_work(looking, world.tenant, tenant):
+        await until(are_enough)
+
+    assert looks.count(world.tenant) == 1
+
+
+@asynccontextmanager
+async def at_work(looking: noticing.Noticing, *mine: int) -> AsyncIterator[None]:
+    """Have it look at these tenants, and told to stop at the end."""
+    stop = asyncio.Event()
+
+    async def tenants() -> list[int]:
+        return list(mine)
+
+    running = asyncio.create_task(looking.run(tenants, stop))
+    yield
+    stop.set()
+    await running
 
 
 async def test_answers_that_lack_what_rows_need_are_told_and_that_they_have_it_again(world, connection, around):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +14,8 @@ import pytest
 from tests.integration.crm_trial import CrmTrial
 from tests.integration.test_inbound import made_here, trial, vendor
 from tests.integration.world import seen
-from tests.peers.crm import changed
+from tests.peers.crm import Crm, changed
+from tests.peers.vendor.server import Drop, Request, Response
 from upstream import connections, polling
 from upstream.connector import Connector
 from upstream.replies import Reply
@@ -155,6 +156,67 @@ async def test_a_break_between_two_pages_leaves_the_position(trial, vendor):
     assert await names(trial) == [f"n{number}" for number in range(8)]
 
 
+async def test_a_poll_from_an_instant_that_is_asked_for_during_a_poll_is_done(trial, vendor):
+    """A person asks for all since January while a poll is under way: the next poll is due, and begins there."""
+    vendor.put("c1", name="a")
+    await trial.poll()
+    before, wanted = await trial.since(), datetime(2026, 1, 1, tzinfo=UTC)
+    during_a_poll(trial, vendor, wanted)
+    await trial.poll()
+    [row] = await trial.ask("SELECT since, due_at <= now() AS due FROM polls WHERE object = 'customer'")
+    await trial.polling.turn([trial.world.tenant])
+
+    assert (row["since"], row["due"]) == (wanted, True)
+    assert vendor.asked[-1].startswith("GET /customers?since=2025-12-31T23")
+    assert await trial.since() == before
+
+
+async def test_a_poll_that_is_asked_for_during_a_poll_is_done(trial, vendor):
+    """A person asks for what is new while a poll is under way: it moves on, and the next one is due at once."""
+    vendor.put("c1", name="a")
+    during_a_poll(trial, vendor, None)
+    await trial.poll()
+
+    found = await trial.ask("SELECT since, due_at <= now() AS due FROM polls WHERE object = 'customer'")
+    assert found == [{"since": vendor.now, "due": True}]
+
+
+def during_a_poll(made: CrmTrial, vendor: Crm, since: datetime | None) -> None:
+    """Have a person ask for a poll while the vendor answers the next one."""
+    handler = vendor.server._handler
+
+    async def meanwhile(request: Request) -> Response | Drop:
+        vendor.server._handler = handler
+        async with made.database.transaction(made.world.tenant) as session:
+            await polling.now(session, made.world.tenant, made.connection.connection, "customer", since)
+        return await handler(request)
+
+    vendor.server._handler = meanwhile
+
+
+async def test_a_time_that_is_yet_to_come_does_not_end_polling(trial, vendor):
+    """One record there bears a time of the year 2099: what changes after that is found all the same."""
+    vendor.put("c1", name="odd")["modified"] = "2099-01-01T00:00:00+00:00"
+    await trial.poll()
+    vendor.now += timedelta(hours=1)
+    vendor.put("c2", name="new")
+    await trial.poll()
+    await trial.take_in()
+
+    assert await names(trial) == ["new", "odd"]
+    assert await trial.since() == vendor.now
+
+
+async def test_nobody_has_polling_begin_at_a_time_that_is_yet_to_come(trial):
+    """Asked for from the year 2099 on, it begins now: else nothing would be found till then."""
+    await trial.polling.begin([trial.world.tenant])
+    async with trial.database.transaction(trial.world.tenant) as session:
+        late = datetime(2099, 1, 1, tzinfo=UTC)
+        await polling.now(session, trial.world.tenant, trial.connection.connection, None, late)
+
+    assert await trial.ask("SELECT since <= now() AS is_past FROM polls") == [{"is_past": True}]
+
+
 async def test_a_worker_that_dies_between_two_pages_loses_nothing(trial, vendor, monkeypatch):
     """Killed after a page is stored and before the position moves: another one begins where it stood."""
     for number in range(8):
@@ -201,7 +263,7 @@ async def test_a_list_that_takes_long_keeps_no_other_waiting(trial, vendor, monk
 
     monkeypatch.setattr(Connector, "pages", pages)
     monkeypatch.setattr(polling, "LOOK_SECONDS", 0.02)
-    running = asyncio.create_task(trial.polling.run(tenants, stop, time.monotonic))
+    running = asyncio.create_task(trial.polling.run(tenants, stop))
     async with asyncio.timeout(30):
         for number in range(3):
             vendor.put(f"c{number}", name=f"n{number}")

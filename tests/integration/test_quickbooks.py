@@ -93,6 +93,41 @@ async def test_a_completed_job_becomes_one_invoice_with_hours_and_parts(firm, bo
     assert {state for _, state, _ in await firm.told()} == {"confirmed"}
 
 
+async def test_no_cent_is_lost_by_rounding_the_hours(firm, books):
+    """Twenty minutes at 95 are 31.67, whatever they are as a number of hours."""
+    order = await completed(firm)
+    times = {"started_at": "2026-03-07T20:00:00Z", "ended_at": "2026-03-07T20:20:00Z"}
+    told = {"work_order_id": order, "technician_id": ANA, "time_zone": "America/Denver"}
+    await office(firm, "time_entries", job(850_100), **told, **times)
+    await office(firm, "time_entries", job(850_101), activity="travel", **told, **times)
+    assert await firm.work()
+
+    [invoice] = books.listed("Invoice")
+    assert sorted(amounts([invoice])[0]) == [12.3, 31.67, 31.67, 190]
+
+
+async def test_a_list_leaves_the_version_that_a_change_names(firm, books):
+    """A customer that was read in a list, and changed there, is changed from here at the first go."""
+    await completed(firm)
+    assert await firm.work()
+    [customer] = books.listed("Customer")
+    versions = []
+    for _ in range(2):
+        await firm.poll()
+        await firm.take_in()
+        versions += await firm.ask("SELECT remote_version FROM remotes WHERE object = 'customer'")
+        books.rename(customer["Id"], "Meier & Sons AG")
+    await firm.poll()
+    await firm.take_in()
+    await changed(firm, "customers", job(800_001), phone="+1 303 555 01 99")
+    assert await firm.work()
+
+    assert [row["remote_version"] for row in versions] == ["0", "1"]
+    assert books.listed("Customer")[0]["PrimaryPhone"]["FreeFormNumber"] == "+1 303 555 01 99"
+    rounds = await firm.ask("SELECT sends, reads FROM deliveries WHERE object = 'customer'")
+    assert [(row["sends"], row["reads"]) for row in rounds] == [(1, 0), (1, 0)]
+
+
 async def test_before_it_is_sent_an_invoice_is_changed(firm, books):
     """Another hour before the invoice goes out is on the same invoice; breaks are not."""
     order = await completed(firm)

@@ -19,7 +19,8 @@ EXPECTED = {
     ("deliveries", "lates"): {"deliveries_late"},
     ("deliveries", "lease"): {"deliveries_due", BY_KEY},
     ("deliveries", "leased"): {BY_ID, BY_KEY, "remotes_of_key", "attempts_pkey"},
-    ("deliveries", "sent"): {BY_ID},
+    ("deliveries", "sent"): {BY_ID, "changes_of_record", "inbox_lane"},
+    ("deliveries", "drop_obsolete"): {BY_KEY, "deliveries_late"},
     ("deliveries", "answered"): {"attempts_pkey"},
     ("deliveries", "looked"): {BY_ID},
     ("deliveries", "rest"): {BY_ID},
@@ -33,11 +34,14 @@ EXPECTED = {
     ("outbox", "hold"): {"outbox_pkey"},
     ("outbox", "take_out"): {"outbox_pkey"},
     ("outbox", "renew"): {"outbox_pkey"},
-    ("outbox", "put_off"): {"outbox_pkey"},
+    ("outbox", "put_off"): {"outbox_pkey", "deliveries_confirmed"},
     ("outbox", "wake"): {"outbox_waiting"},
     ("planning", "records"): {"records_pkey"},
     ("planning", "former"): {"changes_of_record"},
     ("planning", "gathered"): {"lookups_pkey", "records_pkey"},
+    ("planning", "untold"): {"records_pkey", "outbox_pkey", "deliveries_of_record", "interventions_pkey"},
+    ("connections", "fill_lookups"): {"records_pkey"},
+    ("connections", "fill_changed"): {"changes_pkey", "records_pkey"},
     ("planning", "moved"): {"changes_of_record"},
     ("remotes", "get"): {"remotes_of_key"},
     ("remotes", "ids"): {"remotes_of_key"},
@@ -54,6 +58,10 @@ EXPECTED = {
 }
 
 
+ANY_OF_CONNECTIONS = {"connections_pkey", "connections_tenant_id_name_key"}
+"""A tenant has few of them: it does not matter how one is found."""
+
+
 @pytest.mark.parametrize(("topic", "name"), EXPECTED)
 async def test_each_piece_of_work_is_found_by_its_own_index(database, topic, name):
     """On empty tables the plan goes by the index whose columns the statement names."""
@@ -66,5 +74,5 @@ async def test_each_piece_of_work_is_found_by_its_own_index(database, topic, nam
         await session.execute("DEALLOCATE asked")
 
     used = {line.partition(" using ")[2].split(" ")[0] for line in lines if " using " in line}
-    assert used == EXPECTED[topic, name]
+    assert used - ANY_OF_CONNECTIONS == EXPECTED[topic, name] - ANY_OF_CONNECTIONS
     assert not [line for line in lines if "Seq Scan" in line]

@@ -14,6 +14,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from tests.integration.service import ANA, KEYS, Service, problem, uid
 from tests.peers.receiver import Receiver
 from upstream import posting, webhooks
+from upstream.places import Limits
 from upstream.posting import DISABLE_SECONDS, SCHEDULE_SECONDS, Posting
 from upstream.transport import Http
 
@@ -190,8 +191,7 @@ async def test_more_dead_deliveries_than_are_told_in_a_turn(office, receiver, mo
 
 async def test_an_endpoint_that_fails_keeps_no_other_waiting(office, receiver, monkeypatch):
     """However much waits for an address that does not answer, what another wants is told in the same turn."""
-    monkeypatch.setattr(posting, "LEASE_MAX", 4)
-    monkeypatch.setattr(posting, "LEASE_PER_ENDPOINT_MAX", 3)
+    monkeypatch.setattr(posting, "LIMITS", Limits(total=4, tenant=4, each=3))
     deaf = Receiver()
     async with deaf.server:
         deaf.status = 500
@@ -204,6 +204,48 @@ async def test_an_endpoint_that_fails_keeps_no_other_waiting(office, receiver, m
 
     assert receiver.types == ["ping"]
     assert len(deaf.came) < 9
+
+
+async def test_a_mistake_of_ours_about_one_message_is_a_try_that_failed(office, receiver, monkeypatch):
+    """What breaks over an endpoint's answer is noted, and tried again in its time; the others are told."""
+    send = Http.send
+
+    async def odd(self: Http, call: Any, **how: Any) -> Any:
+        if call.url.endswith("/odd"):
+            raise OverflowError
+        return await send(self, call, **how)
+
+    monkeypatch.setattr(Http, "send", odd)
+    await office.add(receiver.url, "ping")
+    await office.admin.post(f"/v1/webhooks/{office.id}/ping")
+    await office.add(f"{receiver.url}/odd", "ping")
+    await office.admin.post(f"/v1/webhooks/{office.id}/ping")
+    sent = await office.posting.turn([office.service.tenant])
+    [message] = await office.messages()
+    tries = (await office.admin.get(f"/v1/webhooks/{office.id}/messages/{message['id']}")).json()["items"]
+
+    assert (sent, receiver.types, message["state"]) == (2, ["ping"], "waiting")
+    assert [(each["status"], each["reply"]) for each in tries] == [(0, "a mistake on our side: OverflowError")]
+    assert await office.run(
+        "SELECT leased_by IS NULL FROM postings WHERE endpoint_id = $1 AND due_at > now()", office.id
+    )
+
+
+async def test_a_tenant_of_which_no_messages_can_be_made_keeps_no_other_from_them(office, receiver, monkeypatch):
+    """What breaks there is met anew the next time, and breaks nothing else off."""
+    await office.add(receiver.url, "record.changed")
+    gather, broken = webhooks.gather, []
+
+    async def odd(*place: Any) -> int:
+        if not broken:
+            broken.append(place)
+            raise RecursionError
+        return await gather(*place)
+
+    monkeypatch.setattr(webhooks, "gather", odd)
+    await (await office.service.office()).create(1, title="Boiler")
+
+    assert [await office.posting.gather([office.service.tenant]) for _ in range(2)] == [0, 1]
 
 
 async def test_a_failure_is_tried_again_over_days_and_then_given_up(office, receiver):

@@ -178,16 +178,32 @@ async def test_without_looking_first_there_are_duplicates(world, monkeypatch):
     assert len(twice) == len({number for _, number in demo.unanswered}) > 0
 
 
-async def test_a_lease_that_is_too_short_sends_nothing(world):
-    """Where a request could outlast the lease nothing goes out, and a person is told what to do."""
-    demo = Demo(wait_seconds=2.0)
-    async with trial(world, demo, backdoor.told("upsert")) as (made, _):
-        await world.order(1)
-        await made.worker(Limits(lease_seconds=3.0)).drain()
-        (dead,) = await deliveries.of_record(world.database, world.tenant, "work_orders", job(1))
+async def test_a_lease_lasts_as_long_as_what_is_done_under_it(world):
+    """A write and a look that take longer than a lease are not begun by another worker while they are under way."""
+    demo = Demo(Faults({"drop": 1.0}), wait_seconds=4.0, work_seconds=1.5, lag_seconds=0.0)
+    answer = demo.handle
 
-    assert (dead.state, "FIELDSYNC_LEASE_SECONDS" in dead.error_message) == ("rejected", True)
-    assert demo.calls == []
+    async def slowly(request):
+        await asyncio.sleep(1.5 if request.method == "GET" else 0)
+        return await answer(request)
+
+    demo.server._handler = slowly
+    async with trial(world, demo, backdoor.told("versioned")) as (made, _):
+        await world.order(1)
+        patient, other = (made.worker(Limits(lease_seconds=1.0)) for _ in range(2))
+        for _ in range(2):
+            await asyncio.gather(patient.drain(), _after(1.2, other))
+            demo.faults.stop()
+            await backdoor.rows(world.database, world.tenant, "UPDATE deliveries SET due_at = now() RETURNING 1")
+        (told,) = await deliveries.of_record(world.database, world.tenant, "work_orders", job(1))
+
+    assert told.state == "confirmed"
+    assert [method for method, _ in demo.calls] == ["POST", "GET"]
+
+
+async def _after(seconds, worker):
+    await asyncio.sleep(seconds)
+    await worker.drain()
 
 
 def blindly(_write, kind, _tries, **_):

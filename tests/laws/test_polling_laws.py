@@ -66,7 +66,7 @@ def poll(inbox: Inbox, rows: list[Row], at: float, dies_after: int | None) -> No
             inbox.held[name] = (row.id, row.content)
     if dies_after is not None:
         return
-    newest = pace.newest(row.modified for row in found)
+    newest = pace.newest((row.modified for row in found), at)
     inbox.standing = pace.after(inbox.standing, Found(newest=newest), has_hooks=False, was_hooked=False)
 
 
@@ -79,6 +79,19 @@ def test_the_last_state_of_every_record_is_stored(rows: list[Row], polls: list[t
     poll(inbox, rows, 1_000.0, None)
 
     last = shown(rows, 1_000.0)
+    assert {(row.id, row.content) for row in last.values()} <= set(inbox.held.values())
+
+
+@given(vendors(), st.lists(st.floats(0, 80), max_size=6), st.floats(0, 80))
+def test_a_time_that_is_yet_to_come_hides_nothing(rows: list[Row], polls: list[float], erred: float) -> None:
+    """Whenever a record appears that is dated in years ahead: the others' last states are stored all the same."""
+    odd = Row(99, 99, 1e9, erred)
+    inbox, told = Inbox(), sorted([*rows, odd], key=lambda row: row.visible)
+    for at in sorted(polls):
+        poll(inbox, told, at, None)
+    poll(inbox, told, 1_000.0, None)
+
+    last = shown(told, 1_000.0)
     assert {(row.id, row.content) for row in last.values()} <= set(inbox.held.values())
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from syncserver.dev import server
+from syncserver.dev import folder, server, start
 from syncserver.dev.errors import PortTaken, ServerDied
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHORT, LONG = server.SHORT_LIFE_SECONDS / 2, server.SHORT_LIFE_SECONDS * 2
 
@@ -50,6 +47,44 @@ def test_a_server_that_dies_again_and_again_ends_the_start(log: Path) -> None:
 
     with pytest.raises(ServerDied, match="the reason"):
         lives.ended(SHORT)
+
+
+def options(data: Path) -> start.Options:
+    """Give what was asked for on a plain command line."""
+    return start.Options(port=0, data=data, fresh=False, seed=False, catalog="", ready_file=None)
+
+
+def test_what_is_printed_is_enough_to_work_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The dispatcher's token, the administrator's, who may connect systems, a code, and where all others stand."""
+    person = {"name": "Ana", "enrolment_code": "1.CODE"}
+    tenant = {"id": 1, "name": "Pit", "office_token": "OFFICE", "admin_token": "ADMIN", "technicians": [person]}
+    facts = {
+        "url": "http://h:1",
+        "server_pid": 2,
+        "worker_pid": 3,
+        "database_url": "postgresql://d",
+        "tenants": [tenant],
+    }
+
+    start._tell(options(tmp_path), facts, 0.5)
+
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("OFFICE", "ADMIN", "1.CODE", str(tmp_path / folder.TOKENS)))
+
+
+def test_files_are_exchanged_in_the_state_folder_unless_it_is_said_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a folder no connection that carries files could be tried."""
+    facts = {"database_url": "postgresql://d", "redis_url": None}
+    monkeypatch.delenv("FIELDSYNC_EXCHANGE_DIR", raising=False)
+    own = start._environment(options(tmp_path), facts, 1)["FIELDSYNC_EXCHANGE_DIR"]
+    monkeypatch.setenv("FIELDSYNC_EXCHANGE_DIR", "/elsewhere")
+    given = start._environment(options(tmp_path), facts, 1)
+
+    assert Path(own).parent == tmp_path
+    assert Path(own).is_dir()
+    assert given.get("FIELDSYNC_EXCHANGE_DIR", "/elsewhere") == "/elsewhere"
 
 
 def test_a_longer_life_forgives_the_short_ones(log: Path) -> None:

@@ -65,15 +65,43 @@ def test_with_a_choice_it_prints_a_manifest(document, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [('system = "small"', "missing required field"), ("system =", "Invalid value"), (None, "No such file")],
+    [
+        ('system = "small"', "verify: is missing"),
+        ("system =", "choice.toml: Invalid value"),
+        ('system = "\xff"'.encode("latin-1"), "choice.toml: 'utf-8' codec can't decode"),
+        (None, "No such file"),
+    ],
 )
 def test_what_is_wrong_is_said(document, tmp_path, capsys, text, said):
     """A choice that is none, or not there, ends with a sentence and no manifest."""
     choice = tmp_path / "choice.toml"
     if text is not None:
-        choice.write_text(text)
+        choice.write_bytes(text if isinstance(text, bytes) else text.encode())
 
     assert drafting.draft(document, choice=choice) == drafting.FAULTY
     printed = capsys.readouterr()
     assert said in printed.err
     assert printed.out == ""
+
+
+@pytest.mark.parametrize("paths", [{}, {"/x": 7}, {"/x": {"head": {}}}], ids=repr)
+def test_a_document_without_an_operation_is_of_no_use(tmp_path, capsys, paths):
+    """Nothing on offer is a fault that is told, and no empty page."""
+    file = tmp_path / "document.json"
+    file.write_text(json.dumps({**DOCUMENT, "paths": paths}))
+
+    assert drafting.draft(file) == drafting.FAULTY
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"{file}: paths: has no operation to choose; under each path stands one of get, ")
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("text", ["system =", 'system = "small"'])
+def test_a_folder_is_made_of_a_choice_that_can_be_read(document, tmp_path, capsys, text):
+    """A choice that cannot be read is named, and no folder is left behind."""
+    choice = tmp_path / "choice.toml"
+    choice.write_text(text)
+
+    assert drafting.folder_of(tmp_path / "small", document, choice) == drafting.FAULTY
+    assert capsys.readouterr().err.startswith(("verify: is missing", f"{choice}: Invalid value"))
+    assert not (tmp_path / "small").exists()

@@ -220,6 +220,56 @@ def test_what_cannot_be_drafted_is_said(change, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"written": {"job": {"create": "GET /accounts/{account}/jobs"}}},
+            "written.job.create: GET /accounts/{account}/jobs only reads; name an operation with POST or PUT or PATCH",
+        ),
+        ({"written": {"job": JOB | {"void": "GET /me"}}}, "written.job.void: GET /me only reads; name an operation"),
+        (
+            {"written": {"job": JOB | {"find": "POST /accounts/{account}/jobs"}}},
+            "written.job.find: POST /accounts/{account}/jobs changes something; name an operation with GET",
+        ),
+        ({"verify": "POST /accounts/{account}/jobs"}, "verify: POST /accounts/{account}/jobs changes something"),
+        ({"budget": {"limit": -1}}, "budget: limit and concurrency must not be below 0"),
+        ({"budget": {}}, "budget: bounds nothing; say limit"),
+        ({"auth": {"kind": "bear"}}, 'auth.kind: "bear" is not allowed here; did you mean "bearer"?'),
+        ({"auth": {"kind": "api_key", "name": 7}}, "auth.name: 7 is not allowed here: it must be text"),
+        ({"auth": "kee"}, "auth: the document has no way of signing in 'kee'; did you mean \"key\"?"),
+        ({"written": {"job": JOB | {"write": "native"}}}, "written.job.create: 'create_job' has no handle"),
+        ({"written": {"job": JOB | {"index_lag_seconds": -1}}}, "written.job.index_lag_seconds: must not be below 0"),
+        (
+            {"told": {"job": {"list": "GET /accounts/{account}/jobs", "format": "iso9"}}},
+            "told.job.format: 'iso9' is no",
+        ),
+        ({"told": {"job": {"list": "GET /me"}}}, "told.job.items: GET /me: no list is found in the answer; say items"),
+        ({"written": {}, "told": {}}, "choice: names nothing to write or read; say [written.NAME] with create"),
+        ({"told": {"a b/c": {"list": "GET /accounts/{account}/jobs"}}}, "told: 'a b/c' is no name: a-z first, then"),
+        ({"written": {"Job": JOB}}, "written: 'Job' is no name: a-z first, then a-z, 0-9 or _, 63 characters at most"),
+    ],
+)
+def test_what_cannot_be_drafted_is_said_by_the_key_of_the_choice(change, said):
+    """Never by a line of the manifest that would have been made: nobody has seen that."""
+    with pytest.raises(BadManifest) as caught:
+        drafting.draft(document(), chosen(**change))
+
+    assert any(problem.startswith(said) for problem in caught.value.problems)
+    assert ", line " not in str(caught.value)
+
+
+def test_a_request_that_is_not_described_is_said_where_it_is_chosen():
+    """Nothing can be mapped to what has no field."""
+    made = document()
+    del made["paths"]["/accounts/{account}/jobs"]["post"]["requestBody"]
+
+    with pytest.raises(
+        BadManifest, match=r"^written\.job\.create: no field of job was found; give its request a schema"
+    ):
+        drafting.draft(made, chosen())
+
+
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"openapi: 3.0.0", b'{"paths": []}', b"\xff"])
 def test_what_is_no_document_is_refused(text):
     """Only a table with paths and a version is one."""
@@ -269,6 +319,10 @@ def test_plain_words_of_yaml_mean_what_openapi_says():
         ("a: 1\n---\nb: 2", "line 2: a second document begins"),
         ("a: !!python/object/apply:os.system [x]", "line 1: the tag tag:yaml.org,2002:python/object"),
         ("a: !!binary aGk=", "line 1: the tag tag:yaml.org,2002:binary is not read"),
+        ("a: 1\nb: 2\na: 3", "line 3: 'a' stands there a second time; take one of them out"),
+        ("a: &k b\n*k : 1\nb: 2", "line 3: 'b' stands there a second time"),
+        ("a: &k b\nb: 1\n*k : 2", "line 3: 'b' stands there a second time"),
+        ("paths: {/x: {get: {}, 1: {}, get: {}}}", "line 1: 'get' stands there a second time"),
         ("a: \x01", "the document is no text that YAML could be"),
         ("- " * 1_000 + "a", "line 1: goes deeper than 200 levels"),
         ("openapi: 3.1.0", "paths: is missing or no table"),
@@ -283,15 +337,70 @@ def test_what_is_wrong_with_a_document_in_yaml_is_said_with_its_line(text, said)
     assert said in str(caught.value)
 
 
-def test_a_choice_names_its_mistakes():
-    """A key that nobody knows is told by its place."""
-    with pytest.raises(BadManifest, match="written"):
-        drafting.choice({"system": "s", "verify": "GET /me", "written": {"job": {"creates": "x"}}})
+TAGS = "".join(f"%TAG !{number}! x\n" for number in range(yaml_text.TAG_DIRECTIVES_MAX + 1))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_directives_without_end_are_refused_before_they_are_parsed(encoding, monkeypatch):
+    """The parser holds each against all others, and lets no other thread run meanwhile."""
+    monkeypatch.setattr(yaml, "parse", None)
+
+    with pytest.raises(BadManifest, match="%TAG stands there more than 20 times"):
+        drafting.read(f"{TAGS}---\nopenapi: 3.0.0\npaths: {{}}\n".encode(encoding))
+
+
+@pytest.mark.parametrize("first", ["%YAML 1.2\n%TAG ! x\n---\n", "# %TAG !\n", ""])
+def test_a_document_may_begin_with_directives(first):
+    """Few of them take no time, and change nothing of what is read."""
+    assert drafting.read(f"{first}openapi: 3.0.0\npaths: {{}}\n") == {"openapi": "3.0.0", "paths": {}}
+
+
+def test_a_list_names_the_version_that_a_change_names():
+    """What a list shows of an object is what its next change says to replace."""
+    job = {**JOB, "version": "reference"}
+    listed = {"list": "GET /accounts/{account}/jobs", "modified": "status"}
+
+    found = drafting.draft(document(), chosen(written={"job": job}, told={"job": listed})).parsed
+
+    assert (found.sources["job"].version, found.sources["job"].modified) == ("reference", "status")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            {"written": {"job": {**JOB, "crate": "x"}}},
+            'written.job.crate: is no key of this table; did you mean "create"? (allowed: create, update, read, find,',
+        ),
+        ({"written": {"job": {}}}, "written.job.create: is missing; it must be text"),
+        ({"told": {"job": {"list": 7}}}, "told.job.list: 7 is not allowed here: it must be text"),
+        ({"budgets": {}}, 'budgets: is no key of this table; did you mean "budget"?'),
+        ({"budget": {"limit": "many"}}, 'budget.limit: "many" is not allowed here: it must be a whole number'),
+        ({"written": {"job": {**JOB, "write": "sure"}}}, 'written.job.write: "sure" is not allowed here'),
+    ],
+)
+def test_a_choice_names_its_mistakes(table, said):
+    """Each by its key, with what is allowed there."""
+    with pytest.raises(BadManifest) as caught:
+        drafting.choice({"system": "s", "verify": "GET /me", **table})
+
+    assert [problem for problem in caught.value.problems if problem.startswith(said)]
+    assert len(caught.value.problems) == 1
+
+
+def test_a_choice_that_is_no_table_is_refused():
+    """Whatever was sent in its place."""
+    with pytest.raises(BadManifest, match="choice: must be a table"):
+        drafting.choice([])
 
 
 def test_tables_as_text_are_the_same_tables():
     """Whatever can stand in a manifest comes out of its text again."""
-    table = {"a": 'one "two" \\ three', "b": {"c": True, "d.e": {"f": [1, 2.5, {"g": "ü"}]}}, "h": {"i": {"j": {}}}}
+    table = {
+        "a": 'one "two" \\ three \x7f',
+        "b": {"c": True, "d.e": {"f": [1, 2.5, {"g": "ü"}]}},
+        "h": {"i": {"j": {}}},
+    }
 
     assert tomllib.loads(toml.written(table)) == table
     assert isinstance(chosen(), Choice)

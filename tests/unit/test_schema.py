@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upstream import openapi, schema
+from tests import manifests
+from upstream import discovery, manifest_file, openapi, schema
+from upstream.errors import NotDiscovered
 from upstream.manifest import Discovery
 from upstream.schema import Field, Unreadable
 
@@ -273,6 +277,70 @@ def test_a_document_that_is_entangled_is_refused_in_time():
 
     with pytest.raises(Unreadable, match="refers to itself more than 100000 times"):
         openapi.request_schema(document, "POST", "/a", "o")
+
+
+def test_what_a_shape_needs_is_not_multiplied():
+    """A shape that is put in many times over needs each field once, and what is put in is counted."""
+    names = [f"f{number}" for number in range(2_000)]
+    parts = {"allOf": [{"$ref": "#/s/A"}] * 300}
+    shapes = {"A": {"required": names, "properties": {"f7": {}}}}
+    body = {"content": {"application/json": {"schema": parts}}}
+    document = {"s": shapes, "paths": {"/a": {"post": {"requestBody": body}}}}
+
+    found = openapi.request_schema(document, "POST", "/a", "o")
+    assert found.fields == (Field(path="f7", type="any", required=True),)
+    with pytest.raises(Unreadable, match="more than 2000 times"):
+        openapi.request_schema(document, "POST", "/a", "o", at_a_glance=True)
+    shapes["A"]["required"] = names * 4
+    with pytest.raises(Unreadable, match="more than 100000 times"):
+        openapi.request_schema(document, "POST", "/a", "o")
+
+
+def test_what_only_one_of_several_choices_needs_is_not_needed():
+    """A choice that stands alone is none; what all of its parts need is needed."""
+
+    def body(**shape):
+        return {"content": {"application/json": {"schema": shape}}}
+
+    def needed(**shape):
+        document = {"paths": {"/a": {"post": {"requestBody": body(**shape)}}}}
+        found = openapi.request_schema(document, "POST", "/a", "o")
+        return {field.path for field in found.fields if field.required}
+
+    one, two = ({"type": "object", "required": [name], "properties": {"a": {}, "b": {}}} for name in "ab")
+
+    assert needed(allOf=[one, two]) == {"a", "b"}
+    assert needed(allOf=[one], oneOf=[two, one]) == {"a"}
+    assert needed(oneOf=[one, {"type": "null"}]) == {"a"}
+
+
+@pytest.mark.parametrize("step", ["1" * 5_000, "1" * 30, "-1", "a", "a/" * 100_000])
+def test_a_reference_to_no_place_of_a_list_leads_nowhere(step):
+    """However many digits it has, and however long it is."""
+    body = {"$ref": f"#/tags/{step}"}
+    document = {"tags": [{}, {}], "paths": {"/a": {"post": {"requestBody": body}}}}
+
+    assert not openapi.leads(document, body["$ref"])
+    with pytest.raises(Unreadable):
+        openapi.request_schema(document, "POST", "/a", "o")
+
+
+async def test_a_document_is_read_beside_all_else(monkeypatch):
+    """It may be as long as it is allowed to be, so it is not read where everybody waits for it."""
+    described = 'discovery.bill]\nkind = "openapi"\ndescribes = "make_bill"'
+    text = manifests.TEXT.replace('discovery.bill]\noperation = "describe_bill"\nfields = "fields"', described)
+    threads: list[int] = []
+
+    def reading(*_):
+        threads.append(threading.get_ident())
+        raise Unreadable("it was read")
+
+    monkeypatch.setattr(openapi, "request_schema", reading)
+    with pytest.raises(NotDiscovered, match="it was read"):
+        await discovery.discover(Mock(), manifest_file.parse(text), "bill", document={"paths": {}})
+
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
 
 
 PARTS = st.recursive(

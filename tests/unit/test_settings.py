@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import stat
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +16,7 @@ from syncserver.commands.upkeep import Rules
 from upstream import jsonnet, signing, worker
 from upstream.vendors.csv import feed
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+README = Path(__file__).parents[2] / "README.md"
 ENOUGH = {"FIELDSYNC_DATABASE_URL": "postgresql://u:secret@h/d", "FIELDSYNC_SECRET_KEYS": "k" * 32}
 
 
@@ -52,6 +52,7 @@ def test_every_variable_is_taken(tmp_path: Path) -> None:
         | {name: str(number) for number, name in enumerate(settings.LIMITS.values(), 7)}
         | {name: str(number) for number, name in enumerate(settings.UPKEEP.values(), 20)}
         | {name: str(number) for number, name in enumerate(settings.WORK.values(), 40)}
+        | {settings.LEASE: "63"}
         | {name: str(number) for number, name in enumerate(settings.SERVING.values(), 50)}
         | {name: str(number) for number, name in enumerate((*settings.CODE.values(), settings.CODE_CHILDREN), 50)}
     )
@@ -66,7 +67,7 @@ def test_every_variable_is_taken(tmp_path: Path) -> None:
     kept = {"answers_days": 22, "credentials_days": 23, "marks_hours": 24}
     kept |= {"inbox_days": 25, "messages_days": 26, "alerts_days": 27}
     assert given.upkeep == Rules(seconds=20, rows=21, **kept)
-    assert given.work == worker.Limits(planning=40, carrying=41, tenant=42, lease_seconds=43)
+    assert given.work == worker.Limits(planning=40, carrying=41, tenant=42, lease_seconds=63)
     code = {"processor_ms": 50, "waiting_ms": 51, "memory_bytes": 52, "input_bytes": 53, "output_bytes": 54}
     assert given.code == jsonnet.Limits(**code, children=55)
     assert given.compression == Compression(bytes_min=5, window_log_max=20)
@@ -104,6 +105,14 @@ def test_who_is_told_what_is_wrong_is_taken() -> None:
     [
         ({"FIELDSYNC_ALERT_WEBHOOK": "https://ops.example"}, "FIELDSYNC_ALERT_SECRET"),
         ({"FIELDSYNC_ALERT_WEBHOOK": "ops.example", "FIELDSYNC_ALERT_SECRET": "whsec_" + "A" * 44}, "ALERT_WEBHOOK"),
+        (
+            {"FIELDSYNC_ALERT_WEBHOOK": "https://x:99999/", "FIELDSYNC_ALERT_SECRET": "whsec_" + "A" * 44},
+            "ALERT_WEBHOOK must name a host",
+        ),
+        (
+            {"FIELDSYNC_ALERT_WEBHOOK": "https://[::1", "FIELDSYNC_ALERT_SECRET": "whsec_" + "A" * 44},
+            "ALERT_WEBHOOK must name a host",
+        ),
         ({"FIELDSYNC_ALERT_SECRET": "whsec_short"}, "FIELDSYNC_ALERT_SECRET"),
         ({"FIELDSYNC_SMTP_URL": "smtp://mail.example"}, "FIELDSYNC_SMTP_URL"),
         (
@@ -118,6 +127,15 @@ def test_what_cannot_be_told_to_anybody_ends_the_start(given: dict[str, str], na
     """One sentence that names the variable."""
     with pytest.raises(settings.SettingsInvalid, match=named):
         settings.load(ENOUGH | given)
+
+
+def test_alerts_may_go_to_an_address_within() -> None:
+    """The operator's own receiver often stands beside the worker, and has no certificate."""
+    within = "http://alert_manager:9093/told?team=a"
+
+    given = settings.load(ENOUGH | {settings.ALERT_WEBHOOK: within, settings.ALERT_SECRET: signing.written(b"s" * 32)})
+
+    assert given.alarming.webhook_url == within
 
 
 class Noting(dict[str, str]):
@@ -144,6 +162,14 @@ def test_the_known_variables_are_those_that_are_read() -> None:
     assert set(settings.REQUIRED) == set(ENOUGH)
 
 
+def test_every_variable_is_explained_in_the_readme() -> None:
+    """Whoever looks for what can be set finds all of it in one table."""
+    rows = re.findall(r"^\| (`FIELDSYNC_.*?`) \|", README.read_text(encoding="utf-8"), re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"FIELDSYNC_[A-Z_]+", row)]
+
+    assert sorted(named) == sorted(settings.VARIABLES)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -156,6 +182,7 @@ def test_the_known_variables_are_those_that_are_read() -> None:
         ("FIELDSYNC_PORT", "http"),
         ("FIELDSYNC_PORT", "65536"),
         ("FIELDSYNC_WORKER_PORT", "-1"),
+        ("FIELDSYNC_LEASE_SECONDS", "59"),
         ("FIELDSYNC_ANSWERS_KEPT_DAYS", "-1"),
         ("FIELDSYNC_UPKEEP_SECONDS", "100001"),
         ("FIELDSYNC_CATALOG", "/nowhere/c.toml"),
@@ -175,6 +202,15 @@ def test_a_wrong_value_is_told_by_name_and_not_shown(name: str, value: str) -> N
         settings.load(ENOUGH | {name: value})
 
     assert not value or value not in str(caught.value).removeprefix(name)
+
+
+def test_a_lease_that_no_request_fits_in_ends_the_start() -> None:
+    """It would make a dead letter of each delivery; the sentence says how long a lease is at least."""
+    with pytest.raises(settings.SettingsInvalid, match=r"^FIELDSYNC_LEASE_SECONDS must be .* from 60 to "):
+        settings.load(ENOUGH | {"FIELDSYNC_LEASE_SECONDS": "1"})
+
+    assert settings.load(ENOUGH).work.lease_seconds == 120
+    assert settings.load(ENOUGH | {"FIELDSYNC_LEASE_SECONDS": "60"}).work.lease_seconds == 60
 
 
 def test_settings_do_not_show_their_secrets() -> None:

@@ -151,19 +151,19 @@ ISSUES = [
     (
         "match = { job_id",
         "match = { jobid",
-        "error: out bill, row '': hours has no field 'jobid'; did you mean \"job_id\"?",
+        "error: out bill: hours has no field 'jobid'; did you mean \"job_id\"?",
     ),
     (
         'collection = "hours"',
         'collection = "hour"',
-        "error: out bill, row '': there is no collection 'hour'; did you mean \"hours\"?",
+        "error: out bill: there is no collection 'hour'; did you mean \"hours\"?",
     ),
     (
         'collection = "jobs"\nwhen',
         'collection = "job"\nwhen',
-        "error: out bill, row '': there is no collection 'job'; did you mean \"jobs\"?",
+        "error: out bill: there is no collection 'job'; did you mean \"jobs\"?",
     ),
-    ('path = "record.title"', 'path = "record.name"', "error: out bill, row '': jobs has no field 'name'"),
+    ('path = "record.title"', 'path = "record.name"', "error: out bill: jobs has no field 'name'"),
     (
         'target = "title"\nsource',
         'target = "titles"\nsource',
@@ -196,7 +196,7 @@ ISSUES = [
     (
         'object = "bill"\ncollection = "jobs"\nwhen',
         'object = "bil"\ncollection = "jobs"\nwhen',
-        "error: out bil, row '': the system has no target of this name (there are: bill)",
+        "error: out bil: the system has no target of this name (there are: bill)",
     ),
 ]
 

@@ -56,10 +56,26 @@ def missing(auth: Auth, given: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def require(auth: Auth, given: Mapping[str, str]) -> None:
-    """Raise `BadConnection` if something that has to be given is not."""
+    """Raise `BadConnection` if something that has to be given is not, or cannot be sent as it is."""
     lacking = missing(auth, given)
     if lacking:
         raise BadConnection(f"credentials: {', '.join(lacking)} must be given for signing in")
+    for name in _in_header(auth):
+        if calls.HEADER_VALUE.fullmatch(given[name]) is None:
+            raise BadConnection(
+                f"credentials.{name}: must be printable ASCII without spaces at its ends, since it is sent in a header"
+            )
+
+
+def _in_header(auth: Auth) -> tuple[str, ...]:
+    """Return the names of what is sent in a header as it was given."""
+    match auth:
+        case Bearer():
+            return NEEDED[Bearer]
+        case ApiKey(place="header"):
+            return NEEDED[ApiKey]
+        case _:
+            return ()
 
 
 def signed(auth: Auth, call: Call, names: Mapping[str, Any], *, nonce: str, now_s: int) -> Call:

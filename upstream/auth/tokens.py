@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from upstream.transport import Http
 
 MESSAGE_CHARACTERS_MAX: Final = 300
+TOKEN_SECONDS_MAX: Final = 3_650 * 86_400
+"""What is said to be good for longer is renewed after this; a time further off could not be stored."""
 PASSING: Final = ("temporarily_unavailable", "server_error", "slow_down", "authorization_pending")
 """Errors of OAuth that say nothing about the credentials."""
 BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -109,10 +111,7 @@ def _named(auth: OAuth2Code | ClientCredentials | JwtBearer, call: Call, given: 
 
 def read(answer: Answer, token_seconds: int, host_from: str = "", refresh_seconds: int = 0) -> Renewed:
     """Return what an issuer's answer says."""
-    try:
-        body = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        body = None
+    body = replies.decoded(answer.body)
     said = body if isinstance(body, dict) else {}
     token = said.get("access_token")
     if answer.status < 300 and isinstance(token, str) and token:
@@ -141,7 +140,7 @@ def _refresh_seconds(auth: OAuth2Code | ClientCredentials | JwtBearer) -> int:
 
 def _seconds(said: Any, otherwise: int) -> int:
     try:
-        return max(0, int(said))
+        return min(TOKEN_SECONDS_MAX, max(0, int(said)))
     except (TypeError, ValueError, OverflowError):
         return otherwise
 

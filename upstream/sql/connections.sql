@@ -26,13 +26,16 @@ WHERE tenant_id = $1
 ORDER BY name
 
 -- name: set_state
--- What was tried before the connection rested is as old as when it goes on: it was not the vendor that was away.
+-- What was tried or came before the connection went on is as old as that: it was not the vendor that was away.
 WITH goes_on AS (
   SELECT FROM connections WHERE tenant_id = $1 AND connection = $2 AND state <> 'ok' AND $3 = 'ok'
 ), taken_up AS (
   UPDATE deliveries SET taken_up_at = now()
   WHERE tenant_id = $1 AND connection = $2 AND due_at IS NOT NULL AND first_sent_at IS NOT NULL
     AND EXISTS (SELECT FROM goes_on)
+), taken_up_too AS (
+  UPDATE inbox SET taken_up_at = now()
+  WHERE tenant_id = $1 AND connection = $2 AND state = 'waiting' AND EXISTS (SELECT FROM goes_on)
 )
 UPDATE connections SET state = $3, state_reason = $4 WHERE tenant_id = $1 AND connection = $2 RETURNING connection
 
@@ -74,16 +77,50 @@ INSERT INTO interests (tenant_id, collection, connection, rid, fields)
 SELECT $1, g.collection, $2, $3, coalesce(string_to_array(nullif(g.fields, ''), ','), '{}')
 FROM unnest($4::text[], $5::text[]) AS g (collection, fields)
 
+-- name: settled
+SELECT seq FROM counters WHERE tenant_id = $1
+
 -- name: fill_lookups
--- What is known already, by the fields that interests name.
-INSERT INTO lookups (tenant_id, collection, field, value, record_id)
-SELECT r.tenant_id, r.collection, g.field, r.fields ->> g.field, r.record_id
-FROM unnest($2::text[], $3::text[]) AS g (collection, field)
-CROSS JOIN LATERAL (
-  SELECT * FROM records AS s WHERE s.tenant_id = $1 AND s.collection = g.collection OFFSET 0
-) AS r
-WHERE r.fields ->> g.field IS NOT NULL
-ON CONFLICT DO NOTHING
+-- The next $5 records of a collection after $4, by the fields $3 that an interest names; nothing comes back at the end.
+WITH page AS MATERIALIZED (
+  SELECT r.record_id, r.fields
+  FROM records AS r
+  WHERE r.tenant_id = $1 AND r.collection = $2 AND r.record_id > $4::uuid
+  ORDER BY r.record_id
+  LIMIT $5
+), filled AS (
+  INSERT INTO lookups (tenant_id, collection, field, value, record_id)
+  SELECT $1, $2, g.field, p.fields ->> g.field, p.record_id
+  FROM page AS p
+  CROSS JOIN unnest($3::text[]) AS g (field)
+  WHERE p.fields ->> g.field IS NOT NULL
+  ON CONFLICT DO NOTHING
+)
+SELECT max(p.record_id::text) FROM page AS p
+
+-- name: fill_changed
+-- The same of what the next $5 changes after $4 made, in whatever collections; nothing comes back at the end.
+WITH page AS MATERIALIZED (
+  SELECT c.seq, c.collection, c.record_id
+  FROM changes AS c
+  WHERE c.tenant_id = $1 AND c.seq > $4
+  ORDER BY c.seq
+  LIMIT $5
+), filled AS (
+  INSERT INTO lookups (tenant_id, collection, field, value, record_id)
+  SELECT DISTINCT $1, g.collection, g.field, r.fields ->> g.field, r.record_id
+  FROM page AS p
+  JOIN unnest($2::text[], $3::text[]) AS g (collection, field) ON g.collection = p.collection
+  CROSS JOIN LATERAL (
+    SELECT *
+    FROM records AS s
+    WHERE s.tenant_id = $1 AND s.collection = p.collection AND s.record_id = p.record_id
+    OFFSET 0
+  ) AS r
+  WHERE r.fields ->> g.field IS NOT NULL
+  ON CONFLICT DO NOTHING
+)
+SELECT max(p.seq) FROM page AS p
 
 -- name: held
 SELECT tenant_id, connection::text, system, name, rid, manifest, manifest_text, base_url, config, mapping_version, mode,
@@ -99,6 +136,9 @@ WITH goes_on AS (
   UPDATE deliveries SET taken_up_at = now()
   WHERE tenant_id = $1 AND connection = $2 AND due_at IS NOT NULL AND first_sent_at IS NOT NULL
     AND EXISTS (SELECT FROM goes_on)
+), taken_up_too AS (
+  UPDATE inbox SET taken_up_at = now()
+  WHERE tenant_id = $1 AND connection = $2 AND state = 'waiting' AND EXISTS (SELECT FROM goes_on)
 )
 UPDATE connections
 SET name = $3, base_url = $4, config = $5::text::jsonb, in_flight_max = $6, backfill_share = $7, backfill_paused = $8,
@@ -133,10 +173,15 @@ SELECT c.connection::text,
        o.oldest_at, coalesce(o.waiting, 0) AS waiting, coalesce(o.backfill, 0) AS backfill
 FROM connections AS c
 LEFT JOIN LATERAL (
-  SELECT min(s.marked_at) AS oldest_at, count(*) FILTER (WHERE s.lane = 'live') AS waiting,
-         count(*) FILTER (WHERE s.lane = 'backfill') AS backfill
-  FROM outbox AS s
-  WHERE s.tenant_id = c.tenant_id AND s.connection = c.connection
+  SELECT min(w.marked_at) AS oldest_at, count(*) FILTER (WHERE w.lane = 'live') AS waiting,
+         count(*) FILTER (WHERE w.lane = 'backfill') AS backfill
+  FROM (
+    SELECT s.lane, s.marked_at FROM outbox AS s WHERE s.tenant_id = c.tenant_id AND s.connection = c.connection
+    UNION ALL
+    SELECT d.lane, d.marked_at
+    FROM deliveries AS d
+    WHERE d.tenant_id = c.tenant_id AND d.connection = c.connection AND d.due_at IS NOT NULL AND d.mode = 'live'
+  ) AS w
 ) AS o ON true
 WHERE c.tenant_id = $1
 

@@ -69,11 +69,16 @@ UPDATE connections SET state = 'reauthorise', state_reason = $3
 WHERE tenant_id = $1 AND connection = $2 AND state = 'ok'
 
 -- name: resume_connection
--- What was tried before is as old as now: it was not the vendor that was away.
+-- What was tried or came before is as old as now: it was not the vendor that was away.
 WITH goes_on AS (
   UPDATE connections SET state = 'ok', state_reason = ''
   WHERE tenant_id = $1 AND connection = $2 AND state = 'reauthorise'
   RETURNING tenant_id, connection
+), taken_up AS (
+  UPDATE inbox AS i
+  SET taken_up_at = now()
+  FROM goes_on AS g
+  WHERE i.tenant_id = g.tenant_id AND i.connection = g.connection AND i.state = 'waiting'
 )
 UPDATE deliveries AS d
 SET taken_up_at = now()

@@ -18,6 +18,15 @@ WHERE d.tenant_id = $1 AND d.delivery_id = $2 AND o.mode = 'live' AND o.state NO
 ORDER BY o.seen_seq DESC, o.delivery_id DESC
 LIMIT 1
 
+-- name: moved
+-- Whether the system itself has changed the record since this was made.
+SELECT EXISTS (
+  SELECT FROM deliveries AS d
+  JOIN changes AS c ON c.tenant_id = d.tenant_id AND c.collection = d.collection AND c.record_id = d.record_id
+  WHERE d.tenant_id = $1 AND d.delivery_id = $2 AND c.seq > d.seen_seq
+    AND c.rid = (SELECT k.rid FROM connections AS k WHERE k.tenant_id = $1 AND k.connection = d.connection)
+)
+
 -- name: edit
 UPDATE deliveries SET fields = $3::text::jsonb WHERE tenant_id = $1 AND delivery_id = $2
 

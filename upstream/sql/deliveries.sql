@@ -45,6 +45,35 @@ SET state = 'superseded', superseded_by = o.newer, due_at = NULL, ended_at = now
 FROM older AS o
 WHERE d.ctid = o.place
 
+-- name: drop_obsolete
+-- Of keys of which nothing has to be said any more: what was given up, for nobody has to decide on it now, and the late
+-- object that was to carry a difference which is gone.
+WITH obsolete AS MATERIALIZED (
+  SELECT s.place
+  FROM unnest($3::text[], $4::text[]) AS g (object, key)
+  CROSS JOIN LATERAL (
+    SELECT o.ctid AS place
+    FROM deliveries AS o
+    WHERE o.tenant_id = $1 AND o.connection = $2 AND o.object = g.object AND o.key = g.key
+      AND coalesce(o.state, '') = 'rejected' AND o.seen_seq <= $5
+    FOR UPDATE
+  ) AS s
+  UNION ALL
+  SELECT s.place
+  FROM unnest($3::text[], $4::text[]) AS g (object, key)
+  CROSS JOIN LATERAL (
+    SELECT o.ctid AS place
+    FROM deliveries AS o
+    WHERE o.tenant_id = $1 AND o.connection = $2 AND o.late_object = g.object AND o.late_key = g.key
+      AND o.state IN ('planned', 'rejected') AND o.seen_seq <= $5
+    FOR UPDATE
+  ) AS s
+)
+UPDATE deliveries AS d
+SET state = 'superseded', due_at = NULL, ended_at = now()
+FROM obsolete AS o
+WHERE d.ctid = o.place
+
 -- name: drop_late
 -- A late object that was planned and not begun is made anew, of the whole difference.
 UPDATE deliveries
@@ -115,7 +144,10 @@ SELECT d.tenant_id, d.delivery_id::text, d.connection::text, d.object, d.key, d.
        d.seen_seq, d.action, d.lane, d.state, d.mode, d.idempotency_key::text, d.marker, d.fields, d.mapping_version,
        d.late_object, d.late_key, d.covers, d.sends, d.reads, d.conflicts, d.tried, d.marked_at,
        coalesce(d.remote_id, CASE WHEN NOT r.voided THEN r.remote_id END, '') AS remote_id,
-       coalesce(d.remote_version, CASE WHEN NOT r.voided THEN r.remote_version END, '') AS remote_version,
+       coalesce(
+         CASE WHEN NOT r.voided AND r.remote_id = coalesce(d.remote_id, r.remote_id) THEN r.remote_version END,
+         d.remote_version, ''
+       ) AS remote_version,
        CASE WHEN NOT r.voided THEN r.fields END AS told,
        (extract(epoch FROM now() - coalesce(d.taken_up_at, d.first_sent_at, now())) * 1000)::bigint AS age_ms,
        (extract(epoch FROM now() - d.last_sent_at) * 1000)::bigint AS since_sent_ms,
@@ -142,18 +174,52 @@ LEFT JOIN LATERAL (
 ORDER BY d.made_at
 
 -- name: sent
--- Before each request that changes something there: from here on it may have happened. The lease begins
--- anew, so that it outlasts the request.
-WITH going AS (
-  UPDATE deliveries
-  SET state = 'sent', sends = sends + 1, tried = tried + 1, last_sent_at = now(),
-      first_sent_at = coalesce(first_sent_at, now()), leased_until = now() + make_interval(secs => $4)
-  WHERE tenant_id = $1 AND delivery_id = $2 AND leased_by = $3 AND coalesce(leased_until, '-infinity') > now()
-  RETURNING tenant_id, delivery_id, tried
+-- Before each request that changes something there: from here on it may have happened. The lease begins anew, so that
+-- it outlasts the request. Unless $6, nothing is begun where the system's own edit would be written over with what was
+-- before: 0 comes back if one was taken in since this was made, -1 if one of the object $7 came in the last $8 seconds
+-- and still waits to be.
+WITH held AS (
+  SELECT d.tenant_id, d.delivery_id,
+         CASE
+           WHEN $6::boolean THEN 1
+           WHEN EXISTS (
+             SELECT FROM changes AS c
+             WHERE c.tenant_id = d.tenant_id AND c.collection = d.collection AND c.record_id = d.record_id
+               AND c.seq > d.seen_seq
+               AND c.rid = (SELECT k.rid FROM connections AS k WHERE k.tenant_id = $1 AND k.connection = d.connection)
+           ) THEN 0
+           WHEN $7 <> '' AND EXISTS (
+             SELECT FROM inbox AS i
+             WHERE i.tenant_id = d.tenant_id AND i.connection = d.connection AND i.object = d.object
+               AND i.remote_id = $7 AND i.state = 'waiting' AND i.received_at > now() - make_interval(secs => $8)
+           ) THEN -1
+           ELSE 1
+         END AS may
+  FROM deliveries AS d
+  WHERE d.tenant_id = $1 AND d.delivery_id = $2 AND d.leased_by = $3 AND coalesce(d.leased_until, '-infinity') > now()
+  FOR UPDATE
+),
+going AS (
+  UPDATE deliveries AS d
+  SET state = 'sent', sends = d.sends + 1, tried = d.tried + 1, last_sent_at = now(),
+      first_sent_at = coalesce(d.first_sent_at, now()), leased_until = now() + make_interval(secs => $4)
+  FROM held AS h
+  WHERE d.tenant_id = h.tenant_id AND d.delivery_id = h.delivery_id AND h.may > 0
+  RETURNING d.tenant_id, d.delivery_id, d.tried
+),
+noted AS (
+  INSERT INTO attempts (tenant_id, delivery_id, n, operation, request, status, reply, outcome, took_ms)
+  SELECT tenant_id, delivery_id, tried, $5, '', 0, '', 'sent', 0 FROM going
+  RETURNING n
 )
-INSERT INTO attempts (tenant_id, delivery_id, n, operation, request, status, reply, outcome, took_ms)
-SELECT tenant_id, delivery_id, tried, $5, '', 0, '', 'sent', 0 FROM going
-RETURNING n
+SELECT coalesce((SELECT n FROM noted), may) FROM held
+
+-- name: hold
+-- Before a look that may take longer than a lease.
+UPDATE deliveries
+SET leased_until = now() + make_interval(secs => $4)
+WHERE tenant_id = $1 AND delivery_id = $2 AND leased_by = $3 AND coalesce(leased_until, '-infinity') > now()
+RETURNING delivery_id
 
 -- name: answered
 UPDATE attempts SET request = $4, status = $5, reply = $6, outcome = $7, took_ms = $8

@@ -102,34 +102,49 @@ WHERE tenant_id = $1 AND connection = $2 AND object = ANY ($3::text[])
   AND (hooked_at IS NULL OR misses > 0 OR hooked_at < now() - interval '5 seconds')
 
 -- name: lease
--- Of each record of the vendor's the oldest event, while the connection rests not. An event that names no
--- record waits for none. Connections have their turns by chance, so that none waits for another to have nothing more.
-UPDATE inbox AS i
-SET leased_by = $2::uuid, leased_until = now() + make_interval(secs => $3), tries = i.tries + 1
-FROM (
+-- $1 tenants, $2 how many of each, $3 how many of all, $4 how many of one connection with those under way ($5) · $6
+-- who, $7 for how many seconds. Of each record of the vendor's the oldest event, while the connection rests not. An
+-- event that names no record waits for none. Tenants and connections have their turns by chance, so that none waits
+-- for another to have nothing more.
+WITH next AS MATERIALIZED (
   SELECT s.tenant_id, s.inbox_id
   FROM (
-    SELECT tenant_id, connection FROM connections WHERE tenant_id = ANY ($1::integer[]) AND state = 'ok' ORDER BY random()
-  ) AS c
+    SELECT g.tenant_id, g.room FROM unnest($1::integer[], $2::integer[]) AS g (tenant_id, room) ORDER BY random()
+  ) AS t
   CROSS JOIN LATERAL (
     SELECT s.tenant_id, s.inbox_id
-    FROM inbox AS s
-    WHERE s.tenant_id = c.tenant_id AND s.connection = c.connection AND s.state = 'waiting' AND s.due_at <= now()
-      AND (s.leased_until IS NULL OR s.leased_until < now())
-      AND NOT EXISTS (
-        SELECT FROM inbox AS p
-        WHERE p.tenant_id = s.tenant_id AND p.connection = s.connection AND p.object = s.object
-          AND p.remote_id = s.remote_id AND p.state = 'waiting' AND p.inbox_id < s.inbox_id AND s.remote_id <> ''
-      )
-    ORDER BY s.due_at
-    LIMIT $5
-    FOR UPDATE SKIP LOCKED
+    FROM (
+      SELECT o.tenant_id, o.connection,
+             $4::bigint - (SELECT count(*) FROM unnest($5::uuid[]) AS b (taken) WHERE b.taken = o.connection) AS room
+      FROM connections AS o
+      WHERE o.tenant_id = t.tenant_id AND o.state = 'ok'
+      ORDER BY random()
+    ) AS c
+    CROSS JOIN LATERAL (
+      SELECT s.tenant_id, s.inbox_id
+      FROM inbox AS s
+      WHERE s.tenant_id = c.tenant_id AND s.connection = c.connection AND s.state = 'waiting' AND s.due_at <= now()
+        AND (s.leased_until IS NULL OR s.leased_until < now())
+        AND NOT EXISTS (
+          SELECT FROM inbox AS p
+          WHERE p.tenant_id = s.tenant_id AND p.connection = s.connection AND p.object = s.object
+            AND p.remote_id = s.remote_id AND p.state = 'waiting' AND p.inbox_id < s.inbox_id AND s.remote_id <> ''
+        )
+      ORDER BY s.due_at
+      LIMIT greatest(c.room, 0)
+      FOR UPDATE SKIP LOCKED
+    ) AS s
+    LIMIT t.room
   ) AS s
-  LIMIT $4
-) AS w
+  LIMIT $3
+)
+UPDATE inbox AS i
+SET leased_by = $6::uuid, leased_until = now() + make_interval(secs => $7), tries = i.tries + 1
+FROM next AS w
 WHERE i.tenant_id = w.tenant_id AND i.inbox_id = w.inbox_id
 RETURNING i.tenant_id, i.inbox_id::text, i.connection::text, i.event, i.source, i.object, i.remote_id, i.remote_version,
-          i.is_whole, i.body, i.tries, i.received_at, extract(epoch FROM now() - i.received_at)::bigint AS age_seconds
+          i.is_whole, i.body, i.tries, i.received_at,
+          extract(epoch FROM now() - greatest(i.received_at, i.taken_up_at))::bigint AS age_seconds
 
 -- name: end
 UPDATE inbox
@@ -170,7 +185,7 @@ SELECT body FROM inbox WHERE tenant_id = $1 AND connection = $2 AND inbox_id = $
 -- name: replay
 -- What has ended is looked at again: one by its id, or all that came in a stretch of time, some states.
 UPDATE inbox
-SET state = 'waiting', due_at = now(), tries = 0, ended_at = NULL, reason = 'replayed', verdict = ''
+SET state = 'waiting', due_at = now(), tries = 0, ended_at = NULL, taken_up_at = now(), reason = 'replayed', verdict = ''
 WHERE tenant_id = $1 AND connection = $2 AND state <> 'waiting' AND ($3::uuid IS NULL OR inbox_id = $3)
   AND ($4::timestamptz IS NULL OR received_at >= $4) AND ($5::timestamptz IS NULL OR received_at < $5)
   AND ($6::text[] IS NULL OR state = ANY ($6))
@@ -197,7 +212,8 @@ FROM remotes
 WHERE tenant_id = $1 AND connection = $2 AND object = $3 AND remote_id = $4
 
 -- name: matched
--- The living records of a collection that have these values, and that no other record there is tied to; at most two.
+-- The living records of a collection that have these values, and that no other record there is tied to, or is just
+-- being tied to; at most two.
 SELECT r.record_id::text
 FROM records AS r
 WHERE r.tenant_id = $1 AND r.collection = $4 AND r.alive AND r.fields @> $5::text::jsonb
@@ -206,7 +222,26 @@ WHERE r.tenant_id = $1 AND r.collection = $4 AND r.alive AND r.fields @> $5::tex
     WHERE m.tenant_id = $1 AND m.connection = $2 AND m.object = $3 AND m.key = r.record_id::text
       AND m.remote_id IS NOT NULL
   )
+  AND NOT EXISTS (
+    SELECT FROM sightings AS g
+    WHERE g.tenant_id = $1 AND g.connection = $2 AND g.object = $3 AND g.collection = $4 AND g.record_id = r.record_id
+  )
 LIMIT 2
+
+-- name: lock_record
+-- One at a time ties a record of theirs to one of ours. A statement of its own: what is read after it is what its last
+-- holder left.
+SELECT pg_advisory_xact_lock($1, hashtext($2))
+
+-- name: tied
+-- Whether this record of ours has been tied to one there since it was looked up.
+SELECT EXISTS (
+  SELECT FROM remotes
+  WHERE tenant_id = $1 AND connection = $2 AND object = $3 AND key = $5 AND remote_id IS NOT NULL
+) OR EXISTS (
+  SELECT FROM sightings
+  WHERE tenant_id = $1 AND connection = $2 AND object = $3 AND collection = $4 AND record_id = $5::text::uuid
+)
 
 -- name: put_sighting
 -- Only if it still is what was read ($12: when that was written; empty: there was none).

@@ -22,7 +22,7 @@ SET leased_by = $5::uuid, leased_until = now() + make_interval(secs => $6), atte
 FROM next AS n
 WHERE o.ctid = n.place
 RETURNING o.tenant_id, o.connection::text, o.collection, o.record_id::text, o.seq, o.from_seq, o.cause_rid, o.correct,
-          o.lane, o.marked_at, o.attempts
+          o.lane, o.marked_at, o.attempts, now() AS leased_at
 
 -- name: hold
 -- What a leased row says now. A statement of its own, so that it waits for whoever is changing the row, and then
@@ -42,10 +42,16 @@ SET leased_by = NULL, leased_until = NULL, due_at = now(), attempts = 0
 WHERE tenant_id = $1 AND connection = $2 AND collection = $3 AND record_id = $4
 
 -- name: put_off
--- $6 what was worked on: a newer version that came meanwhile is not put off.
-UPDATE outbox
+-- $6 what was worked on: a newer version that came meanwhile is not put off, nor what waits for a record that was
+-- told meanwhile, since $10.
+UPDATE outbox AS o
 SET leased_by = NULL, leased_until = NULL, waits_on = $8, reason = $9,
-    due_at = now() + CASE WHEN seq = $6 THEN make_interval(secs => $7) ELSE interval '0' END
+    due_at = now() + CASE WHEN seq = $6 AND NOT (
+      SELECT EXISTS (
+        SELECT FROM deliveries AS d
+        WHERE d.tenant_id = $1 AND d.connection = $2 AND d.record_id = $8 AND d.state = 'confirmed' AND d.ended_at >= $10
+      )
+    ) THEN make_interval(secs => $7) ELSE interval '0' END
 WHERE tenant_id = $1 AND connection = $2 AND collection = $3 AND record_id = $4 AND leased_by = $5
 
 -- name: wake

@@ -12,20 +12,40 @@ SELECT $1, $2, w.object FROM wanted AS w
 ON CONFLICT DO NOTHING
 
 -- name: lease
-UPDATE polls AS p
-SET leased_by = $2::uuid, leased_until = now() + make_interval(secs => $3)
-FROM (
+-- $1 tenants, $2 how many of each, $3 how many of all, $4 how many of one connection with those under way ($5) · $6
+-- who, $7 for how many seconds. Tenants and connections have their turns by chance.
+WITH next AS MATERIALIZED (
   SELECT s.tenant_id, s.connection, s.object
-  FROM polls AS s
-  JOIN connections AS c ON c.tenant_id = s.tenant_id AND c.connection = s.connection
-  WHERE s.tenant_id = ANY ($1::integer[]) AND c.state = 'ok' AND s.due_at <= now()
-    AND (s.leased_until IS NULL OR s.leased_until < now())
-  ORDER BY s.due_at
-  LIMIT $4
-  FOR UPDATE OF s SKIP LOCKED
-) AS w
+  FROM (
+    SELECT g.tenant_id, g.room FROM unnest($1::integer[], $2::integer[]) AS g (tenant_id, room) ORDER BY random()
+  ) AS t
+  CROSS JOIN LATERAL (
+    SELECT s.tenant_id, s.connection, s.object
+    FROM (
+      SELECT o.tenant_id, o.connection,
+             $4::bigint - (SELECT count(*) FROM unnest($5::uuid[]) AS b (taken) WHERE b.taken = o.connection) AS room
+      FROM connections AS o
+      WHERE o.tenant_id = t.tenant_id AND o.state = 'ok'
+      ORDER BY random()
+    ) AS c
+    CROSS JOIN LATERAL (
+      SELECT p.tenant_id, p.connection, p.object
+      FROM polls AS p
+      WHERE p.tenant_id = c.tenant_id AND p.connection = c.connection AND p.due_at <= now()
+        AND (p.leased_until IS NULL OR p.leased_until < now())
+      ORDER BY p.due_at
+      LIMIT greatest(c.room, 0)
+      FOR UPDATE SKIP LOCKED
+    ) AS s
+    LIMIT t.room
+  ) AS s
+  LIMIT $3
+)
+UPDATE polls AS p
+SET leased_by = $6::uuid, leased_until = now() + make_interval(secs => $7)
+FROM next AS w
 WHERE p.tenant_id = w.tenant_id AND p.connection = w.connection AND p.object = w.object
-RETURNING p.tenant_id, p.connection::text, p.object, p.since, p.polled_at, p.hooked_at, p.misses, p.is_quiet,
+RETURNING p.tenant_id, p.connection::text, p.object, p.since, p.due_at, p.polled_at, p.hooked_at, p.misses, p.is_quiet,
           p.failures, clock_timestamp() AS asked_at
 
 -- name: has_hooks
@@ -62,9 +82,11 @@ WHERE (s.version = g.version AND g.version <> '')
 
 -- name: done
 -- $5 the new position, empty to leave it; $6 in how many seconds again; $7 whether it found what no webhook had
--- brought; $8 misses, unless a webhook ($9: when the last one came that was known of) has come meanwhile; $10 quiet
+-- brought; $8 misses, unless a webhook ($9: when the last one came that was known of) has come meanwhile; $10 quiet;
+-- $11, $12 position and time as they were leased: what a person has asked for meanwhile stays.
 UPDATE polls
-SET since = coalesce($5::timestamptz, since), due_at = now() + make_interval(secs => $6), polled_at = now(), failures = 0,
+SET since = CASE WHEN since IS DISTINCT FROM $11 THEN since ELSE coalesce($5::timestamptz, since) END,
+    due_at = CASE WHEN due_at = $12 THEN now() + make_interval(secs => $6) ELSE due_at END, polled_at = now(), failures = 0,
     reason = '', brought_at = CASE WHEN $7 THEN now() ELSE brought_at END,
     misses = CASE WHEN hooked_at IS DISTINCT FROM $9 THEN 0 ELSE $8 END,
     is_quiet = $10 AND hooked_at IS NOT DISTINCT FROM $9, leased_by = NULL, leased_until = NULL
@@ -83,7 +105,7 @@ WHERE tenant_id = $1 AND connection = $2
 ORDER BY object
 
 -- name: now
--- Poll at the next look; $3 from when, empty to go on where it stands.
-UPDATE polls SET due_at = now(), since = coalesce($4::timestamptz, since)
+-- Poll at the next look; $4 from when, empty to go on where it stands. What is yet to come is no place to go on from.
+UPDATE polls SET due_at = now(), since = CASE WHEN $4::timestamptz IS NULL THEN since ELSE least($4, now()) END
 WHERE tenant_id = $1 AND connection = $2 AND ($3::text IS NULL OR object = $3)
 RETURNING object

@@ -117,28 +117,39 @@ FROM unnest($2::uuid[], $3::uuid[]) AS g (endpoint_id, message_id)
 ON CONFLICT DO NOTHING
 
 -- name: lease
--- Of each endpoint so many of the oldest, of those that fail last: what waits for one keeps no other waiting.
-UPDATE postings AS p
-SET leased_by = $2::uuid, leased_until = now() + make_interval(secs => $3), tries = p.tries + 1
-FROM (
+-- $1 tenants, $2 how many of each, $3 how many of all, $4 how many of one endpoint with those under way ($5) · $6 who,
+-- $7 for how many seconds; $8 of endpoints that fail, or of the others. Tenants and endpoints have their turns by
+-- chance, and of each the oldest come first: what waits for one keeps no other waiting.
+WITH next AS MATERIALIZED (
   SELECT s.tenant_id, s.endpoint_id, s.message_id
   FROM (
-    SELECT e.tenant_id, e.endpoint_id
-    FROM endpoints AS e
-    WHERE e.tenant_id = ANY ($1::integer[]) AND e.state = 'on'
-    ORDER BY e.failing_since IS NOT NULL, random()
-  ) AS e
+    SELECT g.tenant_id, g.room FROM unnest($1::integer[], $2::integer[]) AS g (tenant_id, room) ORDER BY random()
+  ) AS t
   CROSS JOIN LATERAL (
     SELECT s.tenant_id, s.endpoint_id, s.message_id
-    FROM postings AS s
-    WHERE s.tenant_id = e.tenant_id AND s.endpoint_id = e.endpoint_id AND s.state = 'waiting' AND s.due_at <= now()
-      AND (s.leased_until IS NULL OR s.leased_until < now())
-    ORDER BY s.due_at
-    LIMIT $5
-    FOR UPDATE SKIP LOCKED
+    FROM (
+      SELECT o.tenant_id, o.endpoint_id,
+             $4::bigint - (SELECT count(*) FROM unnest($5::uuid[]) AS b (taken) WHERE b.taken = o.endpoint_id) AS room
+      FROM endpoints AS o
+      WHERE o.tenant_id = t.tenant_id AND o.state = 'on' AND (o.failing_since IS NOT NULL) = $8
+      ORDER BY random()
+    ) AS e
+    CROSS JOIN LATERAL (
+      SELECT p.tenant_id, p.endpoint_id, p.message_id
+      FROM postings AS p
+      WHERE p.tenant_id = e.tenant_id AND p.endpoint_id = e.endpoint_id AND p.state = 'waiting' AND p.due_at <= now()
+        AND (p.leased_until IS NULL OR p.leased_until < now())
+      ORDER BY p.due_at
+      LIMIT greatest(e.room, 0)
+      FOR UPDATE SKIP LOCKED
+    ) AS s
+    LIMIT t.room
   ) AS s
-  LIMIT $4
-) AS w
+  LIMIT $3
+)
+UPDATE postings AS p
+SET leased_by = $6::uuid, leased_until = now() + make_interval(secs => $7), tries = p.tries + 1
+FROM next AS w
 JOIN endpoints AS e ON e.tenant_id = w.tenant_id AND e.endpoint_id = w.endpoint_id
 JOIN messages AS m ON m.tenant_id = w.tenant_id AND m.message_id = w.message_id
 WHERE p.tenant_id = w.tenant_id AND p.endpoint_id = w.endpoint_id AND p.message_id = w.message_id

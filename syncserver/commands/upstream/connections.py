@@ -6,7 +6,6 @@ import asyncio
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -14,7 +13,7 @@ import msgspec
 from syncserver.commands.errors import BadConnection, ConnectionInUse
 from syncserver.commands.upstream.acting import note
 from syncserver.commands.upstream.told import told
-from upstream import connections, credentials, deliveries, documents, outbox, shadow, vendors
+from upstream import addresses, connections, credentials, deliveries, documents, outbox, shadow, vendors
 from upstream.auth import signing
 from upstream.connections import Connection, Pulse
 from upstream.errors import UnknownConnection
@@ -41,13 +40,14 @@ Authority = Literal["crm", "erp", "payroll", "telematics", "portal"]
 
 
 class NewConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a connection is made of. `manifest` describes a system that is not shipped, as TOML.
+    """What a connection is made of. `system` names one that is shipped; `manifest` describes another, as TOML.
 
     `document` is a system's OpenAPI, or its text in JSON or YAML; with a `choice` of it, the manifest is drafted,
-    and need not be given. `auth` are the credentials by name: they are sealed, and never shown again.
+    and need not be given. What describes a system names it too, so that `system` may be left away. `auth` are the
+    credentials by name: they are sealed, and never shown again.
     """
 
-    system: str
+    system: str | None = None
     name: str | None = None
     base_url: str | None = None
     auth: dict[str, str] = {}
@@ -138,7 +138,7 @@ class Connections:
         """Make a connection. Whoever makes the same one again is shown the one that is there."""
         new, described = await asyncio.to_thread(self._described, new)
         with told():
-            manifest = vendors.manifest(new.system) if new.manifest is None else self._systems.parsed(new.manifest)
+            manifest = self._systems.parsed(new.manifest) if new.manifest is not None else _shipped(new.system)
             given = credentials.check(new.auth)
             if given:
                 signing.require(manifest.auth, given)
@@ -167,7 +167,8 @@ class Connections:
         with told():
             document = drafting.read(new.document, self._document_bytes_max)
             if new.choice is not None:
-                chosen = drafting.choice({"system": new.system, **new.choice})
+                given = {} if new.system is None else {"system": new.system}
+                chosen = drafting.choice({**given, **new.choice})
                 new = msgspec.structs.replace(new, manifest=drafting.draft(document, chosen).manifest)
         return new, document
 
@@ -207,8 +208,11 @@ class Connections:
     async def resume(self, who: Principal, connection_id: str) -> Standing:
         """Let it go on. One that waits for a sign-in goes on when that is there, and not before."""
         known = await self.found(who, connection_id)
-        if known.state == "reauthorise":
-            raise BadConnection("the connection waits for new credentials: put them, or sign in; then it goes on")
+        troubles = await self._systems.keeper.troubles([who.tenant_id])
+        # A pause hides that the credentials were refused, and does not mend them.
+        latched = {each.connection for each in troubles if each.state == "reauthorise"}
+        if known.state == "reauthorise" or connection_id in latched:
+            raise BadConnection("the connection waits for new credentials: put them, or sign in; then it can go on")
         return await self._turned(who, connection_id, "connection_resumed", state="ok", state_reason="")
 
     async def remove(self, who: Principal, connection_id: str, *, forget: bool) -> None:
@@ -319,6 +323,9 @@ class Connections:
             raise BadConnection("mode: a connection begins in shadow; publish a mapping, then promote it")
         if new.mapping_version is not None:
             raise BadConnection("mapping_version: a new connection has no mapping yet; publish one afterwards")
+        if new.system not in (None, manifest.system):
+            given = new.system[:NAME_CHARACTERS_MAX]
+            raise BadConnection(f"system: is {given!r}, but what describes it says {manifest.system!r}; leave it away")
         name = manifest.title if new.name is None else new.name
         _check_name(name)
         _check_end(new.password_expires_at, is_given=bool(new.auth))
@@ -327,7 +334,7 @@ class Connections:
         return connections.New(
             system=manifest.system,
             name=name,
-            manifest=new.system if new.manifest is None else manifest.system,
+            manifest=manifest.system,
             authority=new.authority or manifest.authority,
             manifest_text=new.manifest,
             base_url=new.base_url,
@@ -348,9 +355,12 @@ class Connections:
                 raise BadConnection(f"{name}: must be from 1 to {most}")
 
     def _check_base_url(self, url: str | None) -> None:
-        schemes = ("https", "http") if self._systems.allow_loopback else ("https",)
-        if url is not None and not _is_place(url, schemes):
-            raise BadConnection(f"base_url: must begin with {schemes[0]}://, name a host, and have no user or query")
+        if url is None:
+            return
+        try:
+            addresses.checked(url, allow_plain=self._systems.allow_loopback, is_base=True)
+        except ValueError as exc:
+            raise BadConnection(f"base_url: {exc}") from exc
 
 
 async def found(database: Database, tenant_id: int, connection_id: str) -> Connection:
@@ -361,13 +371,10 @@ async def found(database: Database, tenant_id: int, connection_id: str) -> Conne
         return await connections.get(database, tenant_id, connection_id)
 
 
-def _is_place(url: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        place = urlsplit(url)
-        is_bare = bool(place.hostname) and not (place.username or place.query or place.fragment)
-    except ValueError:
-        return False
-    return is_bare and place.scheme in schemes and len(url) <= VALUE_CHARACTERS_MAX
+def _shipped(name: str | None) -> Manifest:
+    if name is None:
+        raise BadConnection("system: must be given, unless manifest, or document with choice, describes one")
+    return vendors.manifest(name)
 
 
 def _check_end(moment: datetime | None, *, is_given: bool) -> None:

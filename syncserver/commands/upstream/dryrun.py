@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from syncserver.commands.errors import BadConnection
 from syncserver.commands.upstream.told import told
 from upstream import connections, contexts, making, mapping_file, plan, store
 from upstream.contexts import Catalogues, Reading
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from syncserver.commands.upstream.systems import Systems
     from syncserver.store.db import Database
     from upstream.jsonnet import Pool
-    from upstream.mapping import ObjectMapping
+    from upstream.mapping import MappingSet, ObjectMapping
 
 RECORDS_MAX: Final = 1_000
 
@@ -51,6 +52,9 @@ async def run(database: Database, systems: Systems, jsonnet: Pool, wanted: Wante
         _, mappings = await systems.mapping(connection)
         if wanted.text is not None:
             mappings = mapping_file.parse(wanted.text)
+        elif connection.mapping_version is None:
+            raise BadConnection("mapping: none holds yet; publish one, or give the file of one to try")
+    _check(mappings, wanted.collection)
     found: list[Tried] = []
     lates = {name for each in mappings.out for name in each.late}
     async with database.transaction(wanted.tenant_id, snapshot=True) as session:
@@ -70,6 +74,14 @@ async def run(database: Database, systems: Systems, jsonnet: Pool, wanted: Wante
                 context = {**await reading.context(each, fields), "key": key}
                 found.append(await _tried(each, context, key, jsonnet))
     return found
+
+
+def _check(mappings: MappingSet, collection: str) -> None:
+    """Raise `BadConnection` if the mapping makes nothing of what is asked for, which no record would change."""
+    known = sorted({each.collection for each in mappings.out})
+    if not known or collection not in ("", *known):
+        asked = f"nothing of {collection[:40]!r}" if collection else "nothing"
+        raise BadConnection(f"collection: the mapping makes {asked} of ours ({', '.join(known) or 'it has no out'})")
 
 
 async def _tried(each: ObjectMapping, context: dict[str, Any], key: str, jsonnet: Pool) -> Tried:

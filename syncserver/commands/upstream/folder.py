@@ -223,6 +223,8 @@ def make_from(folder: Path, document: bytes, choice: dict[str, Any], *, today: d
     """
     read = drafting.read(document)
     chosen = drafting.choice({"system": folder.name, **choice})
+    if chosen.system != folder.name:
+        raise BadManifest([f"choice: system is {chosen.system!r}, but the folder is {folder.name!r}; leave it away"])
     made = drafting.draft(read, chosen)
     manifest = made.parsed
     assumed = ", *assumed*" if manifest.is_assumed else ""

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from syncserver.commands.errors import BadFilter, UnknownConnection
-from syncserver.commands.upstream.connections import ID
+from syncserver.commands.upstream.connections import ID, found
 from syncserver.commands.upstream.told import told
 from syncserver.store import audit
-from upstream import alerts, connections, inbox, polling
+from upstream import alerts, connections, inbox, polling, store
 from upstream.inbox import Span
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from syncserver.commands.access import Principal
+    from syncserver.commands.upstream.systems import Systems
     from syncserver.store.audit import Action
     from syncserver.store.db import Connection as Session
     from syncserver.store.db import Database
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SECRET_CHARACTERS_MAX: Final = 4_096
 OVERLAP_SECONDS_MAX: Final = 30 * 86_400
+
+_POLLS: Final = store.statements("polls")
 
 Event: TypeAlias = inbox.Shown
 HookSecret: TypeAlias = inbox.HookSecret
@@ -57,9 +60,10 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Inboxes:
     """The inboxes of a tenant's connections."""
 
-    def __init__(self, database: Database, door: Door) -> None:
+    def __init__(self, database: Database, door: Door, systems: Systems) -> None:
         self._database = database
         self._door = door
+        self._systems = systems
 
     async def secrets(self, who: Principal, connection_id: str) -> list[HookSecret]:
         """Return which secrets verify, and which wait for somebody to vouch for them."""
@@ -142,8 +146,16 @@ class Inboxes:
 
     async def poll(self, who: Principal, connection_id: str, name: str | None, since: datetime | None) -> int:
         """Have it polled at the next look; return how many objects."""
-        await self._check(who, connection_id)
+        known = await found(self._database, who.tenant_id, connection_id)
+        with told():
+            manifest, mapping = await self._systems.mapping(known)
+        polled = sorted({each.object for each in mapping.into} & manifest.sources.keys())
+        if name is not None and name not in polled:
+            listed = ", ".join(polled) or "none: no mapping that holds takes in what the system can be asked for"
+            raise BadFilter(f"object: {name[:40]!r} is none that is polled ({listed})")
         async with self._database.transaction(who.tenant_id) as session:
+            # Right after publishing no worker has seen yet which objects are polled.
+            await session.execute(_POLLS["begin"], who.tenant_id, connection_id, polled)
             count = await polling.now(session, who.tenant_id, connection_id, name, since)
             await _note(session, who, "poll_asked", connection_id)
         return count

@@ -43,7 +43,7 @@ log = structlog.get_logger()
 
 
 class Inward:
-    """The tasks of one worker."""
+    """The tasks of one worker. `failed` is told of mistakes that no table shows, with the task."""
 
     def __init__(  # noqa: PLR0913  (what it works with, each by its name)
         self,
@@ -57,12 +57,14 @@ class Inward:
         keys: Sequence[bytes],
         alarming: Alarming,
         jsonnet: Jsonnet | None = None,
+        failed: Callable[[str], None] = lambda _: None,
     ) -> None:
         worker = str(uuid4())
         self._database = database
         self._systems = systems
         self._door = door
-        self._noticing = Noticing(database, systems)
+        self._failed = failed
+        self._noticing = Noticing(database, systems, failed)
         absorber = Absorber(database, submit, Catalogues(), jsonnet, self._noticing.saw)
         self.inbound = Inbound(database, worker, systems, absorber)
         self._polling = Polling(database, worker, systems)
@@ -80,7 +82,7 @@ class Inward:
         """Work until `stop` is set; what is under way is brought to its end."""
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "inbound": lambda: self.inbound.run(self.tenants, stop, self._wake),
-            "polling": lambda: self._polling.run(self.tenants, stop, time.monotonic),
+            "polling": lambda: self._polling.run(self.tenants, stop),
             "posting": lambda: self._posting.run(self.tenants, stop),
             "alarms": lambda: self._alarms.run(self.tenants, stop),
             "handshakes": lambda: self._confirm(stop),
@@ -97,7 +99,7 @@ class Inward:
 
     async def _confirm(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await handshakes.confirm(self._database, self._systems, self._door, await self.tenants())
+            await handshakes.confirm(self._database, self._systems, self._door, await self.tenants(), self._failed)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), CONFIRM_SECONDS)
 

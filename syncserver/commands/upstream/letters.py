@@ -148,6 +148,10 @@ class Letters:
         """Return deliveries, newest first: all, or those that wait for a person."""
         return await deliveries.listed(self._database, who.tenant_id, _filter(sought, dead=dead), limit=limit)
 
+    async def names(self, who: Principal) -> dict[str, str]:
+        """Return what the tenant's connections are called, by their ids."""
+        return {each.connection: each.name for each in await connections.listed(self._database, who.tenant_id)}
+
     async def counts(self, who: Principal) -> dict[tuple[str, str], int]:
         """Return how many deliveries there are by connection and state."""
         return await deliveries.counts(self._database, who.tenant_id)

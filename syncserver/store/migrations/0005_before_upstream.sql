@@ -257,7 +257,8 @@ CREATE TABLE hook_secrets (
 
 -- Vendors' events. `event` is the vendor's id of it or a hash of what it says, so that one that comes
 -- twice is one. `body` is JSON as text, because JSON may say what jsonb cannot hold. `is_whole`: it
--- brings the record; else the record has to be fetched. `times` is how often it was received.
+-- brings the record; else the record has to be fetched. `times` is how often it was received. `taken_up_at`:
+-- it was replayed, or its connection rested and went on; its age counts from then, else from when it came.
 CREATE TABLE inbox (
   tenant_id      integer     NOT NULL,
   inbox_id       uuid        NOT NULL,
@@ -283,6 +284,7 @@ CREATE TABLE inbox (
   leased_until   timestamptz,
   leased_by      uuid,
   ended_at       timestamptz,
+  taken_up_at    timestamptz,
   PRIMARY KEY (tenant_id, inbox_id),
   UNIQUE (tenant_id, connection, event)
 ) WITH (fillfactor = 70);

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
 
 import msgspec
+import structlog
 
 from upstream import replies
 from upstream.vendors.csv import feed, places
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from upstream.bucket import Purpose
     from upstream.credentials import Credential
     from upstream.replies import Reply
-    from upstream.vendors.csv.places import Entry, Place
+    from upstream.vendors.csv.places import Entry, Listing, Place
 
 BATCH_SECONDS: Final = 1.0
 """How long a row waits for others that go into the same file."""
@@ -40,9 +41,15 @@ PAGE_ROWS: Final = 500
 SETTLED_SECONDS: Final = 5.0
 """A file without a manifest that was changed later than this may still be growing."""
 OUT, IN, DONE, BAD, AGAIN = "out", "in", "done", "bad", "again"
+TAKEN: Final = f"{OUT}/taken"
 NOTE: Final = ".taken.json"
 NOTE_BYTES_MAX: Final = 65_536
 MANIFEST_BYTES_MAX: Final = 16 * 1024 * 1024
+
+_UNREAD: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""How a file that should be JSON turns out to be none."""
+
+log = structlog.get_logger()
 
 
 class Inner(Protocol):
@@ -104,10 +111,12 @@ class Hooks:
         name = operation.partition("_")[2]
         try:
             async with self._opened(await self._given()) as place:
-                entries = await place.entries(IN)
-                manifests = {entry.name for entry in entries if entry.name.endswith(feed.SUFFIX)}
-                for entry in entries:
-                    if _is_of(name, entry, manifests):
+                waiting = await place.entries(IN)
+                if waiting.is_cut:
+                    log.warning("too_many_files", folder=IN, connection=self._inner.place[1], seen=places.FILES_MAX)
+                manifests = {entry.name for entry in waiting.entries if entry.name.endswith(feed.SUFFIX)}
+                for entry in waiting.entries:
+                    if _is_of(name, entry, manifests) and not _is_next(entry, waiting):
                         async for reply in self._file(place, entry, entry.name + feed.SUFFIX in manifests):
                             yield reply
         except Refused as exc:
@@ -161,18 +170,18 @@ class Hooks:
         await place.write(f"{OUT}/{name}{feed.SUFFIX}", msgspec.json.encode(manifest))
         return manifest
 
-    async def _adopt(self, place: Place, name: str, entries: list[Entry]) -> list[Entry]:
+    async def _adopt(self, place: Place, name: str, there: Listing) -> Listing:
         """Vouch for files that have their name, so are whole, and whose writer went down before its last step.
 
         A writer that is only slow vouches for the same in the same words, whoever of the two is first.
         """
-        names = {entry.name for entry in entries}
+        names = {entry.name for entry in there.entries}
         ours = [each for each in names if each.startswith(f"{name}-") and each.endswith(".csv")]
         left = [each for each in ours if each + feed.SUFFIX not in names]
         for each in left:
             with suppress(Unreadable, FileNotFoundError):
                 await self._vouch(place, each, await place.read(f"{OUT}/{each}", self._limits.bytes))
-        return await place.entries(OUT) if left else entries
+        return await place.entries(OUT, newest=True) if left else there
 
     async def _find(self, name: str, values: Mapping[str, Any]) -> Reply:
         """Tell whether a row was handed over: by the manifests, newest first."""
@@ -180,22 +189,25 @@ class Hooks:
         dialect = self._dialect
         wanted = {feed.digest({feed.ACTION: action, **values}, dialect) for action in ("upsert", "void")}
         async with self._opened(await self._given()) as place:
-            ours = await self._adopt(place, name, await place.entries(OUT))
-            for folder, entries in ((OUT, ours), (f"{OUT}/taken", await place.entries(f"{OUT}/taken"))):
-                for entry in reversed(entries):
-                    if not entry.name.startswith(f"{name}-") or not entry.name.endswith(feed.SUFFIX):
-                        continue
-                    manifest = await _manifest(place, f"{folder}/{entry.name}")
-                    if mark in manifest.marks:
-                        item = dict(values) if manifest.marks[mark] in wanted else {feed.MARK: mark}
+            ours = await self._adopt(place, name, await place.entries(OUT, newest=True))
+            lists = {OUT: ours, TAKEN: await place.entries(TAKEN, newest=True)}
+            for folder, there in lists.items():
+                async for marks in _marks(place, folder, name, there):
+                    if mark in marks:
+                        item = dict(values) if marks[mark] in wanted else {feed.MARK: mark}
                         return replies.Reply(kind="ok", status=200, items=[item], id=mark)
+        if cut := [folder for folder, there in lists.items() if there.is_cut]:
+            said = f"more than {places.FILES_MAX} files lie in {' and '.join(cut)}, so older ones are not seen"
+            return replies.unsent("transient", "too_many_files", f"{said}; move away what is older than three days")
         return replies.Reply(kind="not_found", code="not_handed_over", message="no file of ours has this mark")
 
     async def _look(self) -> Reply:
         async with self._opened(await self._given()) as place:
-            waiting, bad = len(await place.entries(IN)), len(await place.entries(BAD))
-            said = f"{waiting} files wait in {IN}/, {bad} lie in {BAD}/ for a person"
-            return replies.Reply(kind="ok", status=200, item={"waiting": waiting, "bad": bad}, message=said)
+            waiting, bad = await place.entries(IN), await place.entries(BAD)
+            counts = {"waiting": len(waiting.entries), "bad": len(bad.entries)}
+            many, more = (f"{'more than ' if each.is_cut else ''}{len(each.entries)}" for each in (waiting, bad))
+            said = f"{many} files wait in {IN}/, {more} lie in {BAD}/ for a person"
+            return replies.Reply(kind="ok", status=200, item=counts, message=said)
 
     # In.
 
@@ -295,15 +307,17 @@ _BATCHES: Final[dict[tuple[Any, ...], _Batch]] = {}
 
 async def _free(place: Place, folder: str, name: str, digest: str) -> str:
     """Return a name that nothing of other content has: files of each day may have the same one."""
-    names = {entry.name for entry in await place.entries(folder)}
-    return f"{digest[:12]}-{name}" if name in names else name
+    with suppress(FileNotFoundError):
+        await place.read(f"{folder}/{name}", 0)
+        return f"{digest[:12]}-{name}"
+    return name
 
 
 async def _note(place: Place, name: str) -> feed.Taken | None:
     """Return what is noted of the last file of this name that was taken; None if there is none."""
     try:
         return msgspec.json.decode(await place.read(f"{DONE}/{name}{NOTE}", NOTE_BYTES_MAX), type=feed.Taken)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, *_UNREAD):
         return None
 
 
@@ -311,8 +325,26 @@ async def _manifest(place: Place, path: str) -> feed.Manifest:
     content = await place.read(path, MANIFEST_BYTES_MAX)
     try:
         return msgspec.json.decode(content, type=feed.Manifest)
-    except msgspec.DecodeError as exc:
+    except _UNREAD as exc:
         raise Unreadable(f"has a manifest that is none: {exc}") from exc
+
+
+async def _marks(place: Place, folder: str, name: str, there: Listing) -> AsyncIterator[Mapping[str, str]]:
+    """Yield the marks of each file of an object, the newest first; what is no manifest is none of ours."""
+    for entry in reversed(there.entries):
+        if not entry.name.startswith(f"{name}-") or not entry.name.endswith(feed.SUFFIX):
+            continue
+        try:
+            manifest = await _manifest(place, f"{folder}/{entry.name}")
+        except Unreadable as exc:
+            log.warning("no_manifest", file=f"{folder}/{entry.name}", reason=str(exc))
+        else:
+            yield manifest.marks
+
+
+def _is_next(entry: Entry, there: Listing) -> bool:
+    """Tell whether a file is left for the next time, because its manifest may be among those that are not seen."""
+    return there.is_cut and entry.name + feed.SUFFIX > there.entries[-1].name
 
 
 def _is_of(name: str, entry: Entry, manifests: set[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import os
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,9 +13,10 @@ from uuid import uuid4
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
 FILES_MAX: Final = 10_000
+"""Of a folder with more files than this, some are not seen; `Listing` says so."""
 PART: Final = ".part"
 
 
@@ -24,6 +26,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     bytes: int
     changed: float
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of a folder in order of their names. `is_cut`: there are more."""
+
+    entries: list[Entry]
+    is_cut: bool
 
 
 class Refused(Exception):
@@ -41,8 +50,8 @@ class Unreachable(Exception):
 class Place(Protocol):
     """A folder with folders in it."""
 
-    async def entries(self, folder: str) -> list[Entry]:
-        """Return the files of a folder that is made if it is not there, in order of their names."""
+    async def entries(self, folder: str, *, newest: bool = False) -> Listing:
+        """Return the files of a folder, made if it is not there: of too many the first by name, or the newest."""
         ...
 
     async def read(self, path: str, bytes_max: int) -> bytes:
@@ -64,9 +73,9 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    async def entries(self, folder: str) -> list[Entry]:
+    async def entries(self, folder: str, *, newest: bool = False) -> Listing:
         """Return the files of a folder."""
-        return await asyncio.to_thread(self._entries, folder)
+        return await asyncio.to_thread(self._entries, folder, newest)
 
     async def read(self, path: str, bytes_max: int) -> bytes:
         """Return what is in a file."""
@@ -80,15 +89,11 @@ class Folder:
         """Give a file another place."""
         await asyncio.to_thread(self._move, path, to)
 
-    def _entries(self, folder: str) -> list[Entry]:
+    def _entries(self, folder: str, newest: bool) -> Listing:  # noqa: FBT001  (as the port has it)
         there = self._root / folder
         there.mkdir(parents=True, exist_ok=True)
-        found = []
-        for each in os.scandir(there):
-            if each.is_file(follow_symlinks=False) and not is_hidden(each.name):
-                state = each.stat(follow_symlinks=False)
-                found.append(Entry(name=each.name, bytes=state.st_size, changed=state.st_mtime))
-        return sorted(found, key=lambda entry: entry.name)[:FILES_MAX]
+        with os.scandir(there) as every:
+            return listed((_entry(each) for each in every if _is_whole(each)), newest=newest)
 
     def _read(self, path: str, bytes_max: int) -> bytes:
         with (self._root / path).open("rb") as file:
@@ -136,6 +141,16 @@ def _below(exchange_dir: str, name: str) -> Path:
     return folder
 
 
+def listed(found: Iterable[Entry], *, newest: bool) -> Listing:
+    """Return what is kept of the files of a folder, however many there are: the first by name, or the newest."""
+    if newest:
+        most = heapq.nlargest(FILES_MAX + 1, found, key=lambda entry: (entry.changed, entry.name))
+    else:
+        most = heapq.nsmallest(FILES_MAX + 1, found, key=lambda entry: entry.name)
+    kept = sorted(most[:FILES_MAX], key=lambda entry: entry.name)
+    return Listing(entries=kept, is_cut=len(most) > FILES_MAX)
+
+
 def hidden(name: str) -> str:
     """Return the name under which a file becomes whole; two who write the same file do not meet there."""
     return f".{name}.{uuid4().hex[:8]}{PART}"
@@ -144,6 +159,15 @@ def hidden(name: str) -> str:
 def is_hidden(name: str) -> bool:
     """Whether a file is not whole yet, or not meant to be taken."""
     return name.startswith(".") or name.endswith((PART, ".tmp", ".filepart"))
+
+
+def _is_whole(each: os.DirEntry[str]) -> bool:
+    return each.is_file(follow_symlinks=False) and not is_hidden(each.name)
+
+
+def _entry(each: os.DirEntry[str]) -> Entry:
+    state = each.stat(follow_symlinks=False)
+    return Entry(name=each.name, bytes=state.st_size, changed=state.st_mtime)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 
 from upstream import transport
-from upstream.vendors.csv.places import FILES_MAX, Entry, Refused, Unreachable, hidden, is_hidden
+from upstream.vendors.csv import places
+from upstream.vendors.csv.places import Entry, Listing, Refused, Unreachable, hidden, is_hidden
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -31,18 +32,21 @@ class Sftp:
         self._client = client
         self._root = root
 
-    async def entries(self, folder: str) -> list[Entry]:
+    async def entries(self, folder: str, *, newest: bool = False) -> Listing:
         """Return the files of a folder."""
+        found: list[Entry] = []
+        is_cut = False
         async with _step(f"the folder {folder}"):
             await self._client.makedirs(self._at(folder), exist_ok=True)
-            found = []
             async for each in self._client.scandir(self._at(folder)):
                 name, state = str(each.filename), each.attrs
                 if not is_hidden(name) and stat.S_ISREG(state.permissions or stat.S_IFREG):
                     found.append(Entry(name=name, bytes=state.size or 0, changed=float(state.mtime or 0)))
-                if len(found) == FILES_MAX:
-                    break
-        return sorted(found, key=lambda entry: entry.name)
+                # A server lists in any order, and may never come to an end.
+                if len(found) > 2 * places.FILES_MAX:
+                    found, is_cut = places.listed(found, newest=newest).entries, True
+        last = places.listed(found, newest=newest)
+        return Listing(entries=last.entries, is_cut=is_cut or last.is_cut)
 
     async def read(self, path: str, bytes_max: int) -> bytes:
         """Return what is in a file."""

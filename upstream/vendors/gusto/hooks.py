@@ -29,12 +29,16 @@ MEMO_CHARACTERS_MAX: Final = 1_000
 """How long a memo may become; the vendor does not say, so a person is asked rather than a line cut."""
 PLACES: Final = Decimal("0.001")
 """Hours are kept to the thousandth."""
+NAME_CHARACTERS_MAX: Final = 100
+"""How long the name of an earning may be that is written into a memo."""
 CONFLICTS_MAX: Final = 3
 """How often it is tried again when the payroll was changed between reading and writing."""
 PROCESSED: Final = "payroll_processed"
 
 _LINE: Final = re.compile(
-    r"Late ([+-]\d+\.\d{3}) h (.{1,100}?) for (\d{4}-\d\d-\d\d) \((FS[A-Z2-7]{16}) ([0-9a-f]{8})\)"
+    r"Late ([+-]\d+\.\d{3}) h "
+    rf"(.{{1,{NAME_CHARACTERS_MAX}}}?) "
+    r"for (\d{4}-\d\d-\d\d) \((FS[A-Z2-7]{16}) ([0-9a-f]{8})\)"
 )
 
 
@@ -183,6 +187,13 @@ class _Steps:
             return _found(slot, told)
         line = f"Late {_exact(told.hours):+} h {told.name} for {told.of_period} ({told.marker} {slot.tag})"
         memo = "; ".join(part for part in (slot.memo, line) if part)
+        lines = msgspec.structs.replace(slot, memo=memo).lines
+        if lines != {**slot.lines, told.marker: _exact(told.hours)}:
+            # A repeat would not find the line, and would add the hours once more.
+            said = f"its line in the memo would not be known again; a name has at most {NAME_CHARACTERS_MAX} characters"
+            raise _Stop(
+                _no("data", "no_line", f"{said}, on one line, and nothing else there begins like a line of ours")
+            )
         return await self._write(told, slot, slot.hours + _exact(told.hours), memo)
 
     async def read(self, told: Hours) -> Reply:

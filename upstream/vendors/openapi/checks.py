@@ -9,15 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from replication.catalog_sheet import did_you_mean
-from upstream import openapi
+from upstream import openapi, replies
 from upstream.schema import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 VERSIONS: Final = ("3.0", "3.1")
-DEPTH_MAX: Final = 200
-"""How deep tables and lists of a document may lie within each other."""
 OPERATIONS_MAX: Final = 3_000
 STEPS_MAX: Final = 200_000
 """How many values are looked at for one operation, references followed."""
@@ -40,15 +38,6 @@ def structure(document: Any) -> Iterator[str]:
         yield "paths: is missing or no table, so there is nothing to choose from"
     elif (count := sum(1 for _ in openapi.operations(document))) > OPERATIONS_MAX:
         yield f"paths: has {count} operations, more than {OPERATIONS_MAX}; take out what is not used"
-
-
-def depth(value: Any) -> int:
-    """Return how deep tables and lists lie within each other, as far as one more than is allowed."""
-    level, deep = [value], 0
-    while level and deep <= DEPTH_MAX:
-        level = [inner for each in level for inner in _within(each)]
-        deep += 1
-    return deep
 
 
 def operation(document: Mapping[str, Any], said: str) -> Iterator[str]:
@@ -84,7 +73,7 @@ def _references(document: Mapping[str, Any], found: Mapping[str, Any]) -> Iterat
         if steps > STEPS_MAX:
             yield f"has more than {STEPS_MAX} values, references followed; that is more than is read"
             return
-        left.extend(_within(value))
+        left.extend(replies.within(value))
         reference = value.get("$ref") if isinstance(value, dict) else None
         if not isinstance(reference, str) or reference in followed:
             continue
@@ -113,12 +102,7 @@ def _body(document: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str
     kinds = [str(kind) for kind in content] if isinstance(content, dict) else []
     if kinds and not any(word in kind for kind in kinds for word in SENT):
         yield f"takes {', '.join(kinds)[:120]}; JSON and forms are sent, nothing else"
-    for entry in found.get("parameters") or ():
+    for entry in openapi.as_list(found.get("parameters")):
         given = openapi.resolved(document, entry)
         if given.get("required") is True and given.get("in") == "cookie":
             yield f"needs the cookie {given.get('name')!r}, and cookies are only sent for signing in"
-
-
-def _within(value: Any) -> list[Any]:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [each for each in inner if isinstance(each, dict | list)]

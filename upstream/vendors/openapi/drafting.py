@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from upstream import manifest_file, openapi
+from upstream import manifest_check, manifest_file, openapi, replies, typed_toml
 from upstream.errors import BadManifest
 from upstream.manifest import Manifest
 from upstream.schema import Schema, Unreadable
-from upstream.vendors.openapi import checks, guesses, toml, yaml_text
+from upstream.vendors.openapi import checks, choice_check, guesses, toml, yaml_text
 from upstream.vendors.openapi.choices import Choice, Offer, SignIn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
+    from replication.toml_lines import Path
     from upstream.manifest import WriteClass
     from upstream.vendors.openapi.choices import Told, Written
 
 DOCUMENT_BYTES_MAX: Final = 8_388_608
-READS: Final = ("GET",)
-_DEEP: Final = f"the document goes deeper than {checks.DEPTH_MAX} levels; nothing that is meant does"
+KEYS: Final = {"budgets": "budget", "targets": "written", "sources": "told"}
+"""Which table of a choice becomes which table of a manifest, where their names differ."""
+_DEEP: Final = f"the document goes deeper than {replies.DEPTH_MAX} levels; nothing that is meant does"
 _HOLE: Final = re.compile(r"\{([^{}]+)\}")
 _PLAIN: Final = re.compile(r"[^a-z0-9_]+")
 
@@ -50,7 +52,7 @@ def read(document: bytes | str | Mapping[str, Any], bytes_max: int = DOCUMENT_BY
         raise BadManifest([_DEEP]) from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise BadManifest([f"the document is no JSON: {exc}"]) from exc
-    problems = [_DEEP] if checks.depth(found) > checks.DEPTH_MAX else list(checks.structure(found))
+    problems = [_DEEP] if replies.depth(found) > replies.DEPTH_MAX else list(checks.structure(found))
     if problems:
         raise BadManifest(problems)
     return dict(found)
@@ -89,35 +91,45 @@ def sign_ins(document: Mapping[str, Any]) -> tuple[SignIn, ...]:
 
 
 def choice(table: Any) -> Choice:
-    """Return a choice as it was decoded, or raise `BadManifest` with the key that is wrong."""
-    try:
-        return msgspec.convert(table, Choice)
-    except msgspec.ValidationError as exc:
-        raise BadManifest([f"choice: {exc}"]) from exc
+    """Return a choice as it was decoded, or raise `BadManifest` with the keys that are wrong and what is allowed."""
+    problems = [f"{_dotted(path) or 'choice'}: {said}" for path, said in typed_toml.misfits(table, Choice)]
+    if problems:
+        raise BadManifest(problems[: checks.PROBLEMS_MAX])
+    return msgspec.convert(table, Choice)
 
 
 def draft(document: Mapping[str, Any], chosen: Choice) -> Draft:
     """Return the manifest of what is chosen, or raise `BadManifest` with what the document does not have."""
-    problems = [f"{place}: {said}" for place, name in _used(chosen) for said in checks.operation(document, name)]
+    problems = list(choice_check.check(document, chosen))
     if problems:
         raise BadManifest(problems[: checks.PROBLEMS_MAX])
     try:
         sketch = _Sketch(document, chosen)
-        text = toml.written(sketch.table())
+        table = sketch.table()
     except Unreadable as exc:
         raise BadManifest([str(exc)]) from exc
-    return Draft(manifest=text, schemas=sketch.schemas, parsed=manifest_file.parse(text, chosen.system))
+    text = toml.written(table)
+    return Draft(manifest=text, schemas=sketch.schemas, parsed=_parsed(table, text, chosen.system))
 
 
-def _used(chosen: Choice) -> Iterator[tuple[str, str]]:
-    """Yield each place of a choice that names an operation, and which."""
-    yield "verify", chosen.verify
-    for name, written in chosen.written.items():
-        for verb in ("create", "update", "read", "find", "void"):
-            if said := getattr(written, verb):
-                yield f"written.{name}.{verb}", said
-    for name, told in chosen.told.items():
-        yield f"told.{name}.list", told.list
+def _parsed(table: dict[str, Any], text: str, name: str) -> Manifest:
+    """Return the manifest that a text says, or raise `BadManifest` by the keys of the choice: nobody has seen lines."""
+    try:
+        return manifest_file.parse(text, name)
+    except BadManifest as exc:
+        misfits = [*typed_toml.misfits(table, Manifest)]
+        found = misfits or [*manifest_check.check(msgspec.convert(table, Manifest))]
+        raise BadManifest([f"{_key(path)}: {said}" for path, said in found] or exc.problems) from exc
+
+
+def _key(path: Path) -> str:
+    """Return which key of a choice stands for a place in the manifest that is made of it."""
+    first, *rest = path
+    return _dotted((KEYS.get(str(first), first), *(rest[1:] if first == "budgets" else rest)))
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(map(str, path))
 
 
 class _Sketch:
@@ -154,8 +166,13 @@ class _Sketch:
         return {key: value for key, value in made.items() if value or key in ("auth", "operations")}
 
     def _auth(self, name: str) -> dict[str, Any]:
-        used = [openapi.operation_at(self.document, *_split(said)) for _, said in _used(self.chosen)]
-        return guesses.auth(self.document, name, used)
+        used = [
+            openapi.operation_at(self.document, *choice_check.split(said)) for _, said in choice_check.used(self.chosen)
+        ]
+        try:
+            return guesses.auth(self.document, name, used)
+        except Unreadable as exc:
+            raise Unreadable(f"auth: {exc}") from exc
 
     def _target(self, name: str, each: Written) -> dict[str, Any]:
         create = self._write(f"create_{name}", each.create, each, changes=False)
@@ -171,18 +188,21 @@ class _Sketch:
         made |= {key: value for key in ("marker", "natural_key") if (value := getattr(each, key))}
         if made["write"] in ("search", "versioned"):
             made["index_lag_seconds"] = each.index_lag_seconds
-        method, path = _split(each.create)
-        self.schemas[name] = openapi.request_schema(self.document, method, path, name)
+        method, path = choice_check.split(each.create)
+        try:
+            self.schemas[name] = openapi.request_schema(self.document, method, path, name)
+        except Unreadable as exc:
+            raise Unreadable(f"written.{name}.create: {exc}; give its request a schema in the document") from exc
         return made
 
     def _source(self, name: str, each: Told) -> dict[str, Any]:
-        method, path = _split(each.list)
+        method, path = choice_check.split(each.list)
         fields = self._answer(method, path)
         query = openapi.parameters(self.document, method, path, "query")
         since = each.since or guesses.since(query)
         items = each.items if each.items is not None else guesses.list_path(fields)
         if items is None:
-            raise Unreadable(f"{each.list}: no list is found in the answer; say items")
+            raise Unreadable(f"told.{name}.items: {each.list}: no list is found in the answer; say items")
         within = f"{items}.*" if items else "*"
         made = self._operation(f"list_{name}", each.list)
         made["answer"] = {"items": items, "id": each.id or guesses.field_named(guesses.IDS, fields, within)}
@@ -194,7 +214,10 @@ class _Sketch:
         source: dict[str, Any] = {"operation": f"list_{name}", "since": "since", "format": each.format}
         source["id"] = made["answer"]["id"] or "id"
         modified = each.modified or guesses.field_named(guesses.VERSIONS, fields, within)
-        return {**source, **({"modified": modified, "version": modified} if modified else {})}
+        # A change of what is also told names the version that was seen last, which may have been seen in a list.
+        version = self.chosen.written[name].version if name in self.chosen.written else ""
+        found = {"modified": modified, "version": version or modified}
+        return {**source, **{key: value for key, value in found.items() if value}}
 
     def _discovery(self) -> dict[str, Any]:
         return {name: {"kind": "openapi", "describes": f"create_{name}"} for name in self.chosen.written}
@@ -205,7 +228,7 @@ class _Sketch:
 
     def _write(self, name: str, operation: str, each: Written, *, changes: bool) -> str:
         made = self._operation(name, operation, names=changes or _class(each) == "upsert")
-        method, path = _split(operation)
+        method, path = choice_check.split(operation)
         made["effect"] = "write"
         if method != "DELETE":
             made["body"] = {"kind": openapi.body_kind(self.document, method, path)}
@@ -222,7 +245,7 @@ class _Sketch:
 
     def _look(self, name: str, operation: str, each: Written) -> str:
         made = self._operation(name, operation, names=True)
-        fields = self._answer(*_split(operation))
+        fields = self._answer(*choice_check.split(operation))
         answer = {"id": each.id or guesses.field_named(guesses.IDS, fields)}
         answer["version"] = each.version or guesses.field_named(guesses.VERSIONS, fields)
         made["answer"] = {key: value for key, value in answer.items() if value}
@@ -230,12 +253,8 @@ class _Sketch:
 
     def _find(self, name: str, operation: str, each: Written) -> str:
         made = self._operation(name, operation)
-        method, path = _split(operation)
+        method, path = choice_check.split(operation)
         fields = self._answer(method, path)
-        if not each.find_by or not (each.marker or each.natural_key):
-            raise Unreadable(
-                f"{operation}: say by find_by which parameter is given the mark, and by marker where it is put"
-            )
         items = guesses.list_path(fields)
         made.setdefault("query", {})[each.find_by] = f"${{value.{each.marker or each.natural_key}}}"
         within = (f"{items}.*" if items else "*") if items is not None else ""
@@ -245,10 +264,10 @@ class _Sketch:
 
     def _operation(self, name: str, operation: str, *, names: bool = False) -> dict[str, Any]:
         """Put an operation there. What its path names is a setting, the last of it the record if it names one."""
-        method, path = _split(operation)
+        method, path = choice_check.split(operation)
         openapi.operation_at(self.document, method, path)
         made: dict[str, Any] = {"method": method, "path": self._path(path, names=names)}
-        made["effect"] = "read" if method in READS else "write"
+        made["effect"] = "read" if method in choice_check.READS else "write"
         for place, key in (("query", "query"), ("header", "headers")):
             needed = [each for each, must in openapi.parameters(self.document, method, path, place).items() if must]
             if needed:
@@ -277,10 +296,10 @@ class _Sketch:
             return []
 
     def _headers(self, method: str, path: str) -> Iterable[str]:
-        answers = openapi.operation_at(self.document, method, path).get("responses") or {}
+        answers = openapi.as_table(openapi.operation_at(self.document, method, path).get("responses"))
         for status, answer in answers.items():
             if str(status).startswith("2"):
-                yield from (openapi.resolved(self.document, answer).get("headers") or {})
+                yield from openapi.as_table(openapi.resolved(self.document, answer).get("headers"))
 
 
 def _class(each: Written) -> WriteClass:
@@ -294,18 +313,11 @@ def _class(each: Written) -> WriteClass:
     return "search" if each.find and each.marker else "none"
 
 
-def _split(operation: str) -> tuple[str, str]:
-    method, _, path = operation.partition(" ")
-    if not path.startswith("/"):
-        raise Unreadable(f"{operation!r} is no operation; write METHOD /path")
-    return method.upper(), path
-
-
 def _offer(document: Mapping[str, Any], method: str, path: str, found: Mapping[str, Any]) -> Offer:
     try:
         sent = (
             openapi.request_schema(document, method, path, "request", at_a_glance=True).fields
-            if method not in READS
+            if method not in choice_check.READS
             else ()
         )
     except Unreadable:
@@ -318,9 +330,9 @@ def _offer(document: Mapping[str, Any], method: str, path: str, found: Mapping[s
     return Offer(
         operation=f"{method} {path}",
         summary=str(found.get("summary") or found.get("operationId") or ""),
-        effect="read" if method in READS else "write",
+        effect="read" if method in choice_check.READS else "write",
         fields=tuple(f"{field.path}{'*' if field.required else ''}" for field in sent),
-        lists=method in READS and guesses.list_path(answer) is not None,
+        lists=method in choice_check.READS and guesses.list_path(answer) is not None,
         unusable="; ".join(checks.operation(document, f"{method} {path}")),
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from replication.catalog_sheet import did_you_mean
 from upstream import openapi
 from upstream.schema import Unreadable
 
@@ -42,7 +43,10 @@ def auth(document: Mapping[str, Any], name: str = "", operations: Sequence[Mappi
     """
     known = schemes(document)
     if name and name not in known:
-        raise Unreadable(f"the document has no way of signing in {name!r} (there are: {', '.join(known) or 'none'})")
+        hint = did_you_mean(name, [*known])
+        raise Unreadable(
+            f"the document has no way of signing in {name!r}{hint} (there are: {', '.join(known) or 'none'})"
+        )
     chosen = name or _asked_for(document, known, operations)
     if not chosen:
         return {"kind": "none"}
@@ -52,8 +56,8 @@ def auth(document: Mapping[str, Any], name: str = "", operations: Sequence[Mappi
 
 def schemes(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the ways of signing in that a document names."""
-    found = _table(document.get("components")).get("securitySchemes") or document.get("securityDefinitions")
-    return {str(name): openapi.resolved(document, each) for name, each in _table(found).items()}
+    found = openapi.as_table(document.get("components")).get("securitySchemes") or document.get("securityDefinitions")
+    return {str(name): openapi.resolved(document, each) for name, each in openapi.as_table(found).items()}
 
 
 def of_scheme(name: str, found: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
@@ -95,20 +99,24 @@ def _asked_for(document: Mapping[str, Any], known: Mapping[str, Any], operations
 
 def _requirements(document: Mapping[str, Any], operation: Mapping[str, Any]) -> list[list[str]]:
     found = operation.get("security", document.get("security"))
-    return [list(_table(each)) for each in (found if isinstance(found, list) else []) if each]
+    return [list(openapi.as_table(each)) for each in (found if isinstance(found, list) else []) if each]
 
 
 def _scopes(document: Mapping[str, Any], operation: Mapping[str, Any], scheme: str) -> list[str]:
     found = operation.get("security", document.get("security"))
-    asked = [_table(each).get(scheme) for each in (found if isinstance(found, list) else [])]
+    asked = [openapi.as_table(each).get(scheme) for each in (found if isinstance(found, list) else [])]
     return [str(scope) for scopes in asked if isinstance(scopes, list) for scope in scopes]
 
 
 def _oauth2(found: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
     """Return the flow for a person if there is one, else that for a program; all scopes where none is asked for."""
-    flows = _table(found.get("flows"))
-    code = _table(flows.get("authorizationCode")) or (dict(found) if found.get("flow") == "accessCode" else {})
-    program = _table(flows.get("clientCredentials")) or (dict(found) if found.get("flow") == "application" else {})
+    flows = openapi.as_table(found.get("flows"))
+    code = openapi.as_table(flows.get("authorizationCode")) or (
+        dict(found) if found.get("flow") == "accessCode" else {}
+    )
+    program = openapi.as_table(flows.get("clientCredentials")) or (
+        dict(found) if found.get("flow") == "application" else {}
+    )
     flow = code or program
     if not flow:
         there = ", ".join(map(str, flows)) or found.get("flow") or "none"
@@ -117,7 +125,7 @@ def _oauth2(found: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
     if code:
         made["authorize_url"] = _address(code, "authorizationUrl")
     made["token_url"] = _address(flow, "tokenUrl")
-    return {**made, "scopes": scopes or [*_table(flow.get("scopes"))]}
+    return {**made, "scopes": scopes or [*openapi.as_table(flow.get("scopes"))]}
 
 
 def _address(flow: Mapping[str, Any], key: str) -> str:
@@ -131,10 +139,10 @@ def base_url(document: Mapping[str, Any]) -> str:
     """Return where the system is; empty if the document does not say it whole."""
     servers = document.get("servers")
     if isinstance(servers, list) and servers:
-        found = _table(servers[0])
+        found = openapi.as_table(servers[0])
         url = str(found.get("url", ""))
-        for name, variable in _table(found.get("variables")).items():
-            url = url.replace(f"{{{name}}}", str(_table(variable).get("default", f"{{{name}}}")))
+        for name, variable in openapi.as_table(found.get("variables")).items():
+            url = url.replace(f"{{{name}}}", str(openapi.as_table(variable).get("default", f"{{{name}}}")))
         return url if url.startswith("http") and "{" not in url else ""
     host = document.get("host")
     return f"https://{host}{str(document.get('basePath', '')).rstrip('/')}" if host else ""
@@ -186,7 +194,3 @@ def since(query: Iterable[str]) -> str:
 def _first(wanted: Iterable[str], there: Iterable[str]) -> str:
     found = set(there)
     return next((name for name in wanted if name in found), "")
-
-
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

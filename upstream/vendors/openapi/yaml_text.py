@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import yaml
 
+from upstream import replies
 from upstream.errors import BadManifest
-from upstream.vendors.openapi import checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,9 @@ LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 EXPANSION: Final = 4
 """How many times as long as its text a document may be when its aliases are put in."""
 NUMBER_CHARACTERS_MAX: Final = 40
+TAG_DIRECTIVES_MAX: Final = 20
+"""The parser holds each of them against all before it, in one step that no other thread can run beside."""
+_TAG_DIRECTIVE: Final = b"%TAG"
 _TAGS: Final = "tag:yaml.org,2002:"
 _NULL: Final = ("", "~", "null", "Null", "NULL")
 _TRUE: Final = ("true", "True", "TRUE")
@@ -36,6 +39,9 @@ _NUMBER: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[
 
 def read(text: bytes) -> Any:
     """Return what a document in YAML says; raises `BadManifest` with the line of what cannot be read."""
+    # Without the zeros, this is found in UTF-16 as well, which the parser reads too.
+    if text.replace(b"\0", b"").count(_TAG_DIRECTIVE) > TAG_DIRECTIVES_MAX:
+        raise BadManifest([f"%TAG stands there more than {TAG_DIRECTIVES_MAX} times; take it out, no tag is read"])
     building = _Building(EXPANSION * len(text))
     try:
         for event in yaml.parse(text, Loader=LOADER):
@@ -91,8 +97,8 @@ class _Building:
     def _begin(self, event: Any) -> None:
         if self._wants_key():
             raise _refused(event, "the name of a field is a table or a list; write a text")
-        if len(self._open) >= checks.DEPTH_MAX:
-            raise _refused(event, f"goes deeper than {checks.DEPTH_MAX} levels; nothing that is meant does")
+        if len(self._open) >= replies.DEPTH_MAX:
+            raise _refused(event, f"goes deeper than {replies.DEPTH_MAX} levels; nothing that is meant does")
         table = isinstance(event, yaml.MappingStartEvent)
         _known_tag(event, "map" if table else "seq")
         self._open.append(_Open({} if table else [], event.anchor, self._length))
@@ -107,8 +113,7 @@ class _Building:
             if event.value == "<<" and event.implicit[0]:
                 raise _refused(event, "`<<` is no part of YAML 1.2; write the fields out")
             self._named(event.anchor, event.value, len(event.value))
-            self._open[-1].key = event.value
-            self._longer(event, len(event.value))
+            self._key(event, event.value, len(event.value))
             return
         value = _meaning(event)
         self._named(event.anchor, value, len(event.value) + 1)
@@ -121,10 +126,17 @@ class _Building:
         if not self._wants_key():
             self._put(event, value, length + 1)
         elif isinstance(value, str):
-            self._open[-1].key = value
-            self._longer(event, length)
+            self._key(event, value, length)
         else:
             raise _refused(event, "the name of a field is no text; write a text")
+
+    def _key(self, event: Any, name: str, length: int) -> None:
+        """Take a text for the name of the field that comes next."""
+        place = self._open[-1]
+        if name in place.value:
+            raise _refused(event, f"{name[:80]!r} stands there a second time; take one of them out")
+        place.key = name
+        self._longer(event, length)
 
     def _wants_key(self) -> bool:
         return bool(self._open) and isinstance(self._open[-1].value, dict) and self._open[-1].key is None
