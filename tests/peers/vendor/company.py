@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
@@ -40,7 +41,7 @@ class Drift:
     to: Any = None
 
 
-class Company:
+class Company(ABC):
     """A vendor. Its attributes are what a test looks at, and the ways in which it can misbehave."""
 
     system = ""
@@ -93,25 +94,25 @@ class Company:
 
     # What a subclass adds.
 
+    @abstractmethod
     def answer(self, operation: str, request: Request) -> Response:
         """Do what is asked."""
-        raise NotImplementedError
 
+    @abstractmethod
     def no(self, status: int, code: str, message: str) -> Response:
         """Say no in the vendor's own way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def throttled(self) -> Response:
         """Say that it is too much."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lie(self) -> Response:
         """Say yes in the status and no in the body."""
-        raise NotImplementedError
 
+    @abstractmethod
     def changes(self, operation: str, request: Request) -> bool:
         """Tell whether a request changes something: only such ones meet faults."""
-        raise NotImplementedError
 
     # What all have.
 
