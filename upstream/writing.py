@@ -403,8 +403,9 @@ class _Writing:
         if found.reply.kind in delivery.UNANSWERED:
             return self._after_read(found)
         self.trouble = closed
-        wanted = found.stands if self.delivery.action == "upsert" else found.stands is False and found.item is None
-        if found.stands is None or (self.in_doubt and not wanted):
+        wanted = found.stands if self.delivery.action == "upsert" else found.item is None
+        # A search that shows nothing is no proof where it may lag; that nothing is under an id is.
+        if found.stands is None or (self.in_doubt and not (wanted and found.reply.kind != "ok")):
             return Step(Next.ASK, 0, "it is closed there, and it cannot be found out whether this was taken before")
         return Step(Next.CONFIRM) if wanted else delivery.PLAIN["locked"]
 

@@ -102,6 +102,18 @@ async def test_what_waits_to_be_sent_does_not_undo_their_edit(trial, vendor, who
     assert await conflicts(trial) == []
 
 
+async def test_what_cannot_be_taken_in_for_long_does_not_keep_ours_for_ever(trial, vendor):
+    """An event of theirs has been stuck for ten minutes, and more come behind it: ours is sent all the same."""
+    record_id, row = await told(trial, vendor)
+    await trial.tell(changed(dict(row), "stuck", whole=True))
+    await trial.run("UPDATE inbox SET received_at = now() - interval '10 minutes' WHERE state = 'waiting'")
+    await trial.tell(changed(dict(row), "behind it", whole=True))
+    await office_changes(trial, record_id, phone="9")
+    await trial.worker().drain()
+
+    assert row["phone"] == "9"
+
+
 async def test_a_dead_letter_cannot_undo_their_edit(trial, vendor):
     """Ours was refused, they rename: to send it again as it was is refused, to plan it anew tells both."""
     record_id, row = await told(trial, vendor)

@@ -176,8 +176,8 @@ ORDER BY d.made_at
 -- name: sent
 -- Before each request that changes something there: from here on it may have happened. The lease begins anew, so that
 -- it outlasts the request. Unless $6, nothing is begun where the system's own edit would be written over with what was
--- before: 0 comes back if one was taken in since this was made, -1 if one of the object $7 came in the last $8 seconds
--- and still waits to be.
+-- before: 0 comes back if one was taken in since this was made, -1 if those of the object $7 wait to be, and the first
+-- of them for less than $8 seconds.
 WITH held AS (
   SELECT d.tenant_id, d.delivery_id,
          CASE
@@ -188,11 +188,11 @@ WITH held AS (
                AND c.seq > d.seen_seq
                AND c.rid = (SELECT k.rid FROM connections AS k WHERE k.tenant_id = $1 AND k.connection = d.connection)
            ) THEN 0
-           WHEN $7 <> '' AND EXISTS (
-             SELECT FROM inbox AS i
+           WHEN $7 <> '' AND (
+             SELECT min(i.received_at) FROM inbox AS i
              WHERE i.tenant_id = d.tenant_id AND i.connection = d.connection AND i.object = d.object
-               AND i.remote_id = $7 AND i.state = 'waiting' AND i.received_at > now() - make_interval(secs => $8)
-           ) THEN -1
+               AND i.remote_id = $7 AND i.state = 'waiting'
+           ) > now() - make_interval(secs => $8) THEN -1
            ELSE 1
          END AS may
   FROM deliveries AS d
