@@ -14,9 +14,11 @@ from syncserver.commands.errors import ScopeChanged
 from syncserver.dev import folder, start
 from syncserver.dev.errors import DevError
 from syncserver.services.errors import ServiceError
+from syncserver.store.errors import MigrationChanged, MigrationUnknown, StoreError
 
 DONE, FAILED = 0, 1
 PORT: Final = 8_080
+OTHER_RELEASE: Final = "{} is of another release: --data takes another folder, --fresh empties this one"
 Port = Annotated[int, cyclopts.Parameter(validator=validators.Number(gte=0, lte=65_535))]
 
 app = cyclopts.App(name="dev", help="Start everything on this machine, to try out and to write against.")
@@ -62,7 +64,10 @@ def run(
     )
     try:
         start.run(options)
-    except (DevError, ServiceError, ScopeChanged, OSError) as error:
+    except (MigrationChanged, MigrationUnknown) as error:
+        sys.stderr.write(f"{error}\n{OTHER_RELEASE.format(options.data)}\n")
+        return FAILED
+    except (DevError, ServiceError, ScopeChanged, StoreError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
     return DONE

@@ -92,4 +92,4 @@ def _check(applied: dict[str, str], wanted: Sequence[Migration]) -> None:
         if name not in ours:
             raise MigrationUnknown(f"{name} was applied by a newer release than this one")
         if ours[name] != checksum:
-            raise MigrationChanged(f"{name} was applied with another content; write a new migration instead")
+            raise MigrationChanged(f"{name} was applied with another content: the database was made by another release")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.unit.test_openapi_drafting import JOB as WRITTEN
 from upstream.errors import BadManifest
 from upstream.vendors.openapi import drafting
 
@@ -88,15 +89,6 @@ SWAGGER = {
     "paths": {"/me": {"get": {}}, "/accounts/{account}/jobs": JOBS_2, "/accounts/{account}/jobs/{job}": JOB_2},
 }
 DOCUMENTS = (OPENAPI, SWAGGER)
-WRITTEN = {
-    "create": "POST /accounts/{account}/jobs",
-    "update": "PATCH /accounts/{account}/jobs/{job}",
-    "read": "GET /accounts/{account}/jobs/{job}",
-    "find": "GET /accounts/{account}/jobs",
-    "void": "DELETE /accounts/{account}/jobs/{job}",
-    "find_by": "reference",
-    "marker": "reference",
-}
 CHOICE = {"system": "small", "verify": "GET /me", "told": {"job": {"list": "GET /accounts/{account}/jobs"}}}
 CHOICES = [
     drafting.choice({**CHOICE, "written": {"job": WRITTEN}}),

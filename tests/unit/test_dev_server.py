@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from syncserver.cli import development
 from syncserver.dev import folder, server, start
 from syncserver.dev.errors import PortTaken, ServerDied
+from syncserver.store.errors import MigrationChanged
 
 SHORT, LONG = server.SHORT_LIFE_SECONDS / 2, server.SHORT_LIFE_SECONDS * 2
 
@@ -85,6 +87,24 @@ def test_files_are_exchanged_in_the_state_folder_unless_it_is_said_otherwise(
     assert Path(own).parent == tmp_path
     assert Path(own).is_dir()
     assert given.get("FIELDSYNC_EXCHANGE_DIR", "/elsewhere") == "/elsewhere"
+
+
+def test_a_folder_of_another_release_is_told_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its databases were made by other migrations: two lines and no traceback, and nothing is emptied by itself."""
+
+    def refused(_: start.Options) -> None:
+        raise MigrationChanged("0005.sql was applied with another content")
+
+    monkeypatch.setattr(start, "run", refused)
+
+    assert development.run(data=tmp_path) == development.FAILED
+    said = capsys.readouterr().err
+    assert said.splitlines() == [
+        "0005.sql was applied with another content",
+        f"{tmp_path} is of another release: --data takes another folder, --fresh empties this one",
+    ]
 
 
 def test_a_longer_life_forgives_the_short_ones(log: Path) -> None:
