@@ -75,7 +75,7 @@ WORK: Final = {
 WORK_MAX: Final = 10_000
 LEASE: Final = "FIELDSYNC_LEASE_SECONDS"
 LEASE_MIN: Final = 60
-"""Twice what a request may take where its manifest says nothing: with less, each delivery would be a dead letter."""
+"""Twice what a request may take where its manifest says nothing: only what may take longer has its lease prolonged."""
 LEASE_MAX: Final = 10_000
 
 CODE: Final = {

@@ -23,7 +23,7 @@ from upstream.pace import Found, Standing
 from upstream.places import Limits, Places
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from upstream.inbound import Systems
     from upstream.knowledge import Reached
@@ -138,7 +138,7 @@ class Polling:
                 continue
             taken = {each.object for each in reached.mappings.into} & reached.manifest.sources.keys()
             async with self._database.transaction(row["tenant_id"]) as session:
-                await session.execute(_SQL["begin"], row["tenant_id"], row["connection"], sorted(taken))
+                await note(session, row["tenant_id"], row["connection"], taken)
 
     async def turn(self, tenants: Sequence[int]) -> int:
         """Poll what is due, once; return how many objects that were."""
@@ -229,6 +229,11 @@ async def listed(database: Database, tenant_id: int, connection_id: str) -> list
     async with database.transaction(tenant_id) as session:
         found = await session.fetch(_SQL["listed"], tenant_id, connection_id)
     return [msgspec.convert(dict(row), Shown) for row in found]
+
+
+async def note(session: Session, tenant_id: int, connection_id: str, names: Collection[str]) -> None:
+    """Note which objects are polled; one that is new is due at once, one that is not among them is polled no more."""
+    await session.execute(_SQL["begin"], tenant_id, connection_id, sorted(names))
 
 
 async def now(

@@ -10,7 +10,7 @@ from syncserver.commands.errors import BadFilter, UnknownConnection
 from syncserver.commands.upstream.connections import ID, found
 from syncserver.commands.upstream.told import told
 from syncserver.store import audit
-from upstream import alerts, connections, inbox, polling, store
+from upstream import alerts, connections, inbox, polling
 from upstream.inbox import Span
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 SECRET_CHARACTERS_MAX: Final = 4_096
 OVERLAP_SECONDS_MAX: Final = 30 * 86_400
 
-_POLLS: Final = store.statements("polls")
 
 Event: TypeAlias = inbox.Shown
 HookSecret: TypeAlias = inbox.HookSecret
@@ -155,7 +154,7 @@ class Inboxes:
             raise BadFilter(f"object: {name[:40]!r} is none that is polled ({listed})")
         async with self._database.transaction(who.tenant_id) as session:
             # Right after publishing no worker has seen yet which objects are polled.
-            await session.execute(_POLLS["begin"], who.tenant_id, connection_id, polled)
+            await polling.note(session, who.tenant_id, connection_id, polled)
             count = await polling.now(session, who.tenant_id, connection_id, name, since)
             await _note(session, who, "poll_asked", connection_id)
         return count
